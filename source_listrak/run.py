@@ -1,0 +1,128 @@
+"""The entry point `source-listrak`: the CDK's commands, written out and left safely."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, TextIO
+
+from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.models import ConnectorSpecification
+
+from source_listrak.config import ListrakConfig
+from source_listrak.source import SourceListrak, SyncFailed
+
+LEAVE_WITHIN = 4.0
+"""Seconds after a signal in which the last state is written; then the process ends anyway."""
+
+
+class ListrakEntrypoint(AirbyteEntrypoint):
+    """The CDK's entry point, with errors of the configuration that name the field."""
+
+    @staticmethod
+    def validate_connection(
+        source_spec: ConnectorSpecification, config: Mapping[str, Any]
+    ) -> None:
+        """Validate by the model; the CDK's own message names the value, not the field."""
+        ListrakConfig.parse(config)
+
+
+class Output(io.TextIOBase):
+    """Standard output, a whole message at a time, from whichever thread."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        """Write text; messages come with their line end in one piece."""
+        with self._lock:
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand what was written to the reader."""
+        with self._lock:
+            self._stream.flush()
+
+
+def run(args: list[str] | None = None) -> None:
+    """Run one command and leave the process, with the exit code 0 only after a success.
+
+    It leaves by `os._exit`: workers may wait on a full queue or on the network, and Python would
+    wait for them.
+    """
+    output = Output(sys.stdout)
+    source = SourceListrak()
+    _leave_on_signals(source)
+    code = 1
+    try:
+        code = _run(source, sys.argv[1:] if args is None else args, output)
+        output.flush()
+    except BrokenPipeError:
+        # The reader is gone; there is nobody left to tell.
+        code = 1
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(source: SourceListrak, args: list[str], output: Output) -> int:
+    entrypoint = ListrakEntrypoint(source)
+    _log_to(output)
+    try:
+        parsed = entrypoint.parse_args(args)
+    except SystemExit as error:  # argparse, which has told what is wrong
+        return error.code if isinstance(error.code, int) else 1
+    try:
+        for message in entrypoint.run(parsed):
+            output.write(message + "\n")
+            if message.startswith(_STATE):
+                output.flush()
+    except SyncFailed as error:
+        # Each stream has told its own error in a trace; one more would hide them.
+        logging.getLogger("airbyte").error(error.message)
+        return 1
+    except BrokenPipeError:
+        raise
+    except BaseException as error:
+        with contextlib.redirect_stdout(output):
+            sys.excepthook(type(error), error, error.__traceback__)
+        output.flush()
+        return 1
+    return 0
+
+
+_STATE = '{"type":"STATE"'
+
+
+def _log_to(output: Output) -> None:
+    """Write log lines where the messages go, so that they cannot tear each other."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(output)
+
+
+def _leave_on_signals(source: SourceListrak) -> None:
+    """End in time on SIGTERM and SIGINT, with the last consistent state written."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        def force() -> None:
+            os._exit(128 + number)
+
+        # The signal only stops the requests; the main thread goes on writing what is on the
+        # queue, the state behind its records, and ends the streams as incomplete.
+        watchdog = threading.Timer(LEAVE_WITHIN, force)
+        watchdog.daemon = True
+        watchdog.start()
+        threading.Thread(target=source.interrupt, name="interrupt", daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)

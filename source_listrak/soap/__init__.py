@@ -1,0 +1,1 @@
+"""Everything that knows SOAP, XML or HTTP, and nothing that knows streams."""

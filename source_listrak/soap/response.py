@@ -1,0 +1,595 @@
+"""Response bytes -> typed records, by lxml, from the stream's JSON schema.
+
+Every response is parsed by lxml, which decides whether it is well-formed and where its rows are.
+Making Python objects of every element then costs more than the parse itself. So rows that are
+spelled as the service spells them (tags without attributes, a fixed order, text without markup) are
+cut out of the same text by one expression, the stencil; it has to account for every character
+between the result's tags, and where it does not, the rows are read from the parsed tree instead.
+Both ways give the same records.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from lxml import etree
+
+from source_listrak.soap.dates import DateReader
+
+MAX_DEPTH = 256
+"""Elements within elements; libxml2's own limit too. A right response has 7 levels."""
+MAX_LEARNED_FIELDS = 64
+"""Elements of a row that the stencil knows; the largest row has 22."""
+LEARNED_ROWS = 20
+"""Rows of the tree that tell the order of elements where the stencil did not fit."""
+
+Convert = Callable[[str], Any]
+
+_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+_XML_SPACE = " \t\r\n"
+
+
+class ResponseError(Exception):
+    """A response without rows. Its message never holds anything of the response itself."""
+
+
+class MalformedResponse(ResponseError):
+    """Not the operation's response: truncated, not XML, not SOAP, or a value of a wrong type."""
+
+
+class HtmlPage(MalformedResponse):
+    """A web page instead of a response."""
+
+
+class RefusedResponse(ResponseError):
+    """A document type or entity declarations: no SOAP response has them, and an attack might."""
+
+
+class FaultResponse(ResponseError):
+    """A soap:Fault.
+
+    :ivar text: all its text (code, reason, detail), with single spaces
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("the response is a SOAP fault")
+        self.text = text
+
+
+class InBandError(ResponseError):
+    """A `WSException` inside a response that looks like a success.
+
+    :ivar text: its description, or without one all its text, with single spaces
+    :ivar has_description: whether it has one
+    """
+
+    def __init__(self, text: str, has_description: bool) -> None:
+        super().__init__("the response holds a WSException")
+        self.text = text
+        self.has_description = has_description
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one response brought.
+
+    :ivar rows: a record for each row, without what was absent or nil; `{}` for a row that holds
+        no known element, for the caller to add the keys of its slice
+    :ivar present: whether there was a result, be it an empty one
+    :ivar removed_characters: how many characters were dropped because XML 1.0 forbids them
+    """
+
+    rows: list[dict[str, Any]]
+    present: bool
+    removed_characters: int
+
+
+class ResponseReader:
+    """Reads the responses of one operation; safe to share between threads.
+
+    :param operation: such as "ReportRangeMessageContactOpen"
+    :param row: name of the elements that are rows, such as "WSContactOpen"
+    :param schema: the stream's JSON schema, whose properties are the elements of a row
+    :param date_text_fields: the plain strings that hold dates, see `DateReader.date_text`
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        row: str,
+        schema: Mapping[str, Any],
+        dates: DateReader,
+        date_text_fields: Collection[str] = (),
+    ) -> None:
+        self._response = f"{operation}Response"
+        self._result = f"{operation}Result"
+        self._row = row
+        self._fields = _fields(schema, dates, date_text_fields)
+        # The order of a row's elements as seen so far. It only ever decides how quickly a page is
+        # read, so threads need not agree about it.
+        self._order: tuple[str, ...] = ()
+
+    def read(self, body: bytes, content_type: str | None = None) -> Page:
+        """Return the rows of a response.
+
+        :param content_type: the HTTP header, for its charset
+        :raises ResponseError: one of its subclasses, whatever the bytes are, and no other error
+        """
+        text = _decoded(body, content_type)
+        root, text, removed = _parsed(text, content_type)
+        response = self._find_response(root, _is_html(text, content_type))
+        results = [child for child in response if _local(child) == self._result]
+        if len(results) > 1:
+            raise MalformedResponse(f"the response holds more than one {self._result}")
+        result = results[0] if results and not _is_nil(results[0]) else None
+        around, rows = text, None
+        if result is not None and len(result):
+            start, end = self._span(text, result)
+            rows = self._rows_by_stencil(text, start, end, result)
+            if rows is not None:
+                # The stencil knows every element between, so the rest is where to look.
+                around = text[:start] + text[end:]
+        if "WSException" in around:
+            _raise_in_band_error(root, no_result=result is None)
+        if result is None:
+            return Page([], False, removed)
+        return Page(self._rows_by_tree(result) if rows is None else rows, True, removed)
+
+    def _find_response(self, root: etree._Element, is_html: bool) -> etree._Element:
+        if _local(root) != "Envelope":
+            if is_html or _local(root).lower() == "html":
+                raise HtmlPage("the response is a web page")
+            raise MalformedResponse("the response is XML but not a SOAP envelope")
+        body = next((child for child in root if _local(child) == "Body"), None)
+        if body is None:
+            raise MalformedResponse("the SOAP envelope has no body")
+        for child in body:
+            if _local(child) == "Fault":
+                raise FaultResponse(_all_text(child))
+        for child in body:
+            if _local(child) == self._response:
+                return child
+        raise MalformedResponse(f"the SOAP body holds no {self._response}")
+
+    # The complete way
+
+    def _rows_by_tree(self, result: etree._Element) -> list[dict[str, Any]]:
+        known = _Known(self._fields)
+        return [
+            self._record(row, known)
+            for row in result
+            if _local(row) == self._row and not _is_nil(row)
+        ]
+
+    def _record(self, parent: etree._Element, known: _Known) -> dict[str, Any]:
+        record: dict[str, Any] = {}
+        for child in parent:
+            field = known[child.tag]
+            if field is None:
+                continue
+            text = child.text
+            if not text and _is_nil(child):
+                continue
+            if field.nested is not None:
+                # Only as deep as the schema, however deep the response is.
+                record[field.name] = self._record(child, _Known(field.nested))
+            elif field.is_array:
+                items = list(child) if len(child) else [child] if text else []
+                values = [self._value(item, field) for item in items if not _is_nil(item)]
+                if values:
+                    record.setdefault(field.name, []).extend(values)
+            else:
+                value = self._value(child, field)
+                if value is not None:
+                    record[field.name] = value
+        return record
+
+    def _value(self, element: etree._Element, field: _Field) -> Any:
+        if len(element):
+            self._raise_wrong_type(field)
+        try:
+            return field.convert(element.text or "")
+        except ValueError:
+            self._raise_wrong_type(field)
+
+    def _raise_wrong_type(self, field: _Field) -> NoReturn:
+        raise MalformedResponse(f"{field.name} of a {self._row} is not {field.kind}") from None
+
+    # The quick way
+
+    def _span(self, text: str, result: etree._Element) -> tuple[int, int]:
+        """Return where the content of the result begins and ends in the text; -1 if unsure."""
+        name = f"{result.prefix}:{self._result}" if result.prefix else self._result
+        tag = text.find(f"<{name}")
+        # A comment or CDATA section before the first tag of that name could hold a false one. None
+        # after it can mislead: the stencil has no place for markup other than the rows' tags.
+        if tag < 0 or text.find("<!", 0, tag) >= 0:
+            return -1, -1
+        return text.find(">", tag) + 1, text.rfind(f"</{name}>")
+
+    def _rows_by_stencil(
+        self, text: str, start: int, end: int, result: etree._Element
+    ) -> list[dict[str, Any]] | None:
+        """Cut the rows out of the text of a well-formed response; None if they do not fit."""
+        # libxml2 makes "\n" of a carriage return. A date that was never set leaves its key out.
+        if not 0 < start < end or text.find("\r", start, end) >= 0 or not self._is_flat:
+            return None
+        if self._layout is None:
+            self._learn(result, 0)
+        layout = self._layout
+        if layout is None or text.find(">0001-01-01", start, end) >= 0:
+            return None
+        stencil = _stencil(f"{result.prefix}:" if result.prefix else "", self._row, layout)
+        found = stencil.findall(text, start, end)
+        if found[-1][-1]:
+            self._learn(result, len(found) - 1)
+            return None
+        make = self._makers.get(layout)
+        if make is None:
+            make = self._makers[layout] = _maker(layout, self._fields)
+        try:
+            return make(found, text.find("&", start, end) >= 0)
+        except _WrongType as error:
+            self._raise_wrong_type(error.field)
+
+# Fields
+
+
+def _blank_is_none(pattern: str, convert: Convert) -> Convert:
+    """Return a strict converter: exactly `pattern`, or None for nothing but space."""
+    matches = re.compile(pattern).fullmatch
+
+    def strict(text: str) -> Any:
+        text = text.strip(_XML_SPACE)
+        if not text:
+            return None
+        if not matches(text):
+            raise ValueError("not of the type")
+        return convert(text)
+
+    return strict
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("too large")
+    return value
+
+
+_INTEGER = "[+-]?[0-9]{1,18}"
+_DECIMAL = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+# What each type of a column is called in a message, how its text is spelled, and what reads it.
+_TYPES: dict[str, tuple[str, str, Convert]] = {
+    "integer": ("an integer", _INTEGER, int),
+    "number": ("a decimal number", _DECIMAL, _finite),
+    "boolean": ("a boolean", "true|false|1|0", _BOOLEANS.__getitem__),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """How one column is read.
+
+    :ivar convert: from any text of the element; None means absent
+    :ivar capture: what the stencil accepts as its text, None for a string
+    :ivar convert_clean: from a text that the stencil accepted
+    """
+
+    name: str
+    kind: str
+    convert: Convert
+    capture: str | None = None
+    convert_clean: Convert = str
+    is_date: bool = False
+    is_array: bool = False
+    nested: Mapping[str, _Field] | None = None
+
+
+def _fields(
+    schema: Mapping[str, Any], dates: DateReader, date_text_fields: Collection[str]
+) -> dict[str, _Field]:
+    """Compile the columns of a JSON schema."""
+    return {
+        name: _field(name, column, dates, name in date_text_fields)
+        for name, column in schema["properties"].items()
+    }
+
+
+def _field(name: str, column: Mapping[str, Any], dates: DateReader, is_date_text: bool) -> _Field:
+    declared = column["type"]
+    types = {declared} if isinstance(declared, str) else set(declared)
+    (kind,) = types - {"null"}
+    if kind in _TYPES:
+        called, pattern, convert = _TYPES[kind]
+        return _Field(name, called, _blank_is_none(pattern, convert), pattern, convert)
+    if kind == "object":
+        return _Field(name, "an object", str, nested=_fields(column, dates, ()))
+    if kind == "array":
+        return _Field(name, "an array of strings", str, is_array=True)
+    if column.get("format") == "date-time":
+        convert = dates.date_time
+        # The reader of dates is strict itself.
+        return _Field(
+            name, "a date-time", _blank_is_none("(?s:.*)", convert), r"[0-9T:.+\-Z]+", convert, is_date=True
+        )
+    if is_date_text:
+        return _Field(name, "a string", dates.date_text, is_date=True)
+    return _Field(name, "a string", str)
+
+
+def _pattern(field: _Field | None) -> str | None:
+    """Return what the stencil accepts as the text of an element: None for any text, maybe none."""
+    if field is None or (field.capture is None and not field.is_array and field.nested is None):
+        return None
+    return field.capture or ""
+
+
+@lru_cache(256)
+def _stencil(
+    prefix: str, row: str, order: tuple[tuple[str, str | None], ...]
+) -> re.Pattern[str] | None:
+    """Return the expression that cuts one row at a time, or None if rows hold more than text.
+
+    A typed element must be there, and has one group. A string may be absent, and has two: its text
+    if that is not empty, and something if it is there but empty. The last group takes all that is
+    left where a row does not fit, so matches always follow one another without a gap.
+    """
+    parts = [rf"\s*<{prefix}{re.escape(row)}>\s*"]
+    for name, pattern in order:
+        tag = prefix + re.escape(name)
+        if pattern is None:
+            parts.append(rf"(?:<{tag}(?:>([^<]+)|( ?/?>))(?:</{tag}>)?\s*)?")
+        elif pattern:
+            parts.append(rf"<{tag}>({pattern})</{tag}>\s*")
+        else:
+            return None
+    parts.append(rf"</{prefix}{re.escape(row)}>\s*|([\s\S]+)")
+    return re.compile("".join(parts))
+
+
+_REFERENCE = re.compile("&(?:#x([0-9a-fA-F]+)|#([0-9]+)|(lt|gt|amp|quot|apos));")
+_PREDEFINED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
+
+
+def _resolved(text: str) -> str:
+    """Resolve the references of a text that is known to be well-formed."""
+
+    def character(match: re.Match[str]) -> str:
+        hexadecimal, decimal, name = match.groups()
+        if name:
+            return _PREDEFINED[name]
+        return chr(int(hexadecimal, 16) if hexadecimal else int(decimal))
+
+    return _REFERENCE.sub(character, text)
+
+
+# XML
+
+
+class _Names(dict[str, str]):
+    """Local names by tag, of one response."""
+
+    def __missing__(self, tag: str) -> str:
+        name = self[tag] = tag.rpartition("}")[2]
+        return name
+
+
+def _local(element: etree._Element) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _is_nil(element: etree._Element) -> bool:
+    return (element.get(_NIL) or "").strip(_XML_SPACE) in ("true", "1")
+
+
+def _all_text(element: etree._Element) -> str:
+    return " ".join(" ".join(map(str, element.itertext())).split())
+
+
+def _raise_in_band_error(root: etree._Element, *, no_result: bool) -> None:
+    for exception in root.iter("{*}WSException"):
+        if _is_nil(exception):
+            continue
+        for description in exception.iter("{*}Description"):
+            if text := _all_text(description):
+                raise InBandError(text, has_description=True)
+        if no_result:
+            raise InBandError(_all_text(exception), has_description=False)
+
+
+_MISC = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->", re.S)
+_DOCTYPE = re.compile(r"<!doctype\s*([^\s>\[]*)[^>\[]*(\[?)", re.I)
+_HTML_TAG = re.compile(r"<(html|head|title|body|h[1-6]|center|meta|p|div)\b", re.I)
+# "//" would climb from every element; one step for each level passes each element once.
+_TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
+
+
+def _parsed(text: str, content_type: str | None) -> tuple[etree._Element, str, int]:
+    """Return the root, the text that was parsed, and how many forbidden characters it lost."""
+    _refuse_document_type(text)
+    root = _parse(text, huge=False)
+    if root is not None:
+        return root, text, 0
+    # Now for what clean pages should not pay for: forbidden characters, and texts over 10 MB.
+    text, removed = _without_forbidden(text)
+    # Again, since what was removed may have hidden one; a huge tree lifts the guard on entities.
+    _refuse_document_type(text)
+    root = _parse(text, huge=True)
+    if root is None or _TOO_DEEP(root):
+        if _is_html(text, content_type):
+            raise HtmlPage("the response is a web page")
+        raise MalformedResponse("the response is truncated or not well-formed XML")
+    return root, text, removed
+
+
+def _parse(text: str, *, huge: bool) -> etree._Element | None:
+    # A parser of its own for each response: a shared one would make threads wait for each other.
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        attribute_defaults=False,
+        remove_comments=True,
+        remove_pis=True,
+        strip_cdata=True,
+        collect_ids=False,
+        huge_tree=huge,
+    )
+    try:
+        return etree.fromstring(text.encode(), parser)
+    except (etree.LxmlError, ValueError):
+        return None
+
+
+def _prolog_end(text: str) -> int:
+    position = 0
+    while match := _MISC.match(text, position):
+        position = match.end()
+    return position
+
+
+def _refuse_document_type(text: str) -> None:
+    match = _DOCTYPE.match(text, _prolog_end(text))
+    if match is None:
+        return
+    if match[1].lower() == "html" and not match[2]:
+        raise HtmlPage("the response is a web page")
+    raise RefusedResponse("the response holds a document type")
+
+
+def _is_html(text: str, content_type: str | None) -> bool:
+    if (content_type or "").lower().lstrip().startswith(("text/html", "application/xhtml")):
+        return True
+    return _HTML_TAG.match(text, _prolog_end(text)) is not None
+
+
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What looks like a reference in a CDATA section, comment or instruction is none; an unclosed one
+# reaches to the end, so that a text is passed once.
+_OPAQUE_OR_REFERENCE = re.compile(
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|&#(?:x([0-9a-fA-F]+)|([0-9]+));",
+    re.S,
+)
+_LONGEST_CODE = 7
+
+
+def _without_forbidden(text: str) -> tuple[str, int]:
+    """Remove the characters that XML 1.0 forbids, raw or as references, and count them."""
+    removed = 0
+
+    def checked(match: re.Match[str]) -> str:
+        nonlocal removed
+        hexadecimal, decimal = match.groups()
+        digits = (hexadecimal or decimal or "").lstrip("0")
+        if not (hexadecimal or decimal):
+            return match[0]
+        code = int(digits or "0", 16 if hexadecimal else 10) if len(digits) <= _LONGEST_CODE else -1
+        if 0 <= code <= 0x10FFFF and not _FORBIDDEN.match(chr(code)):
+            return match[0]
+        removed += 1
+        return ""
+
+    text, raw = _FORBIDDEN.subn("", text)
+    text = _OPAQUE_OR_REFERENCE.sub(checked, text)
+    return text, raw + removed
+
+
+# Encodings
+
+_BYTE_ORDER_MARKS = (
+    # UTF-32 first: its little-endian mark begins with UTF-16's.
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# The first "<" of a document without a mark.
+_WIDE_STARTS = (
+    (b"<\0\0\0", "utf-32-le"),
+    (b"\0\0\0<", "utf-32-be"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
+_CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([^\s;"']+)""", re.I)
+_DECLARED = re.compile(
+    rb"""\s*<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._\-]{0,40})["']"""
+)
+# Not every codec of Python is an encoding of text, and some (UTF-7, escapes) hide markup.
+_TEXT_CODEC = re.compile(r"(utf-8|ascii|iso8859|cp\d|koi8|shift_jis|euc|gb|big5|mac|tis|johab|hz)")
+# Bytes that windows-1252 leaves undefined are control characters, as in browsers.
+_WINDOWS_1252 = {
+    code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0xA0)
+}
+
+
+def text_of(body: bytes, content_type: str | None = None) -> str:
+    """Return any body as text, as well as possible, to be searched and never shown."""
+    try:
+        return _decoded(body, content_type)
+    except MalformedResponse:
+        return body.decode("utf-8", "replace")
+
+
+def _decoded(body: bytes, content_type: str | None) -> str:
+    """Decode a body strictly.
+
+    A byte-order mark counts most. The HTTP charset and the XML declaration count where they agree
+    or only one is there; where they disagree, what is valid UTF-8 and named so by one of them is
+    that, and otherwise HTTP is right. A wide encoding that is named by bytes that are not wide is
+    the one .NET held the text in before it sent it as UTF-8.
+
+    :raises MalformedResponse: it cannot be decoded
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return _strictly(body[len(mark) :], encoding)
+    for start, encoding in _WIDE_STARTS:
+        if body.startswith(start):
+            return _strictly(body, encoding)
+    charset = _CHARSET.search(content_type or "")
+    declared = _DECLARED.match(body[:512])
+    named = [
+        _encoding(charset[1]) if charset else "",
+        _encoding(declared[1].decode("ascii")) if declared else "",
+    ]
+    encodings = list(dict.fromkeys(encoding for encoding in named if encoding))
+    if not encodings:
+        encodings = ["utf-8"]
+    if len(encodings) > 1 and "utf-8" in encodings:
+        try:
+            return body.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return _strictly(body, encodings[0])
+
+
+def _encoding(name: str) -> str:
+    """Return Python's name of an encoding; empty if it is unknown or cannot be true."""
+    try:
+        found = codecs.lookup(name.lower()).name
+    except (LookupError, ValueError):
+        return ""
+    if found in ("iso8859-1", "ascii"):
+        return "cp1252"
+    return found if _TEXT_CODEC.match(found) else ""
+
+
+def _strictly(body: bytes, encoding: str) -> str:
+    try:
+        if encoding == "cp1252":
+            return body.decode("latin-1").translate(_WINDOWS_1252)
+        return body.decode(encoding)
+    except (UnicodeError, LookupError):
+        raise MalformedResponse(f"the response is not valid {encoding.upper()}") from None

@@ -1,0 +1,303 @@
+"""How the CDK's concurrent source meets a table: generator, partition and cursor."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Mapping, MutableMapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteStateBlob,
+    AirbyteStateMessage,
+    AirbyteStateType,
+    AirbyteStreamState,
+    FailureType,
+    StreamDescriptor,
+    Type,
+)
+from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
+from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
+from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import (
+    PartitionGenerator,
+)
+from airbyte_cdk.sources.types import Record
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_listrak.cursor import MAX_SKIPPED, Interval, Progress
+from source_listrak.soap.faults import Action, ListrakError
+
+if TYPE_CHECKING:
+    from source_listrak.streams.base import ListrakStream, Slice
+
+STATE_INTERVAL = 10.0
+"""Seconds between two states of a stream while it runs."""
+
+
+class Outstanding:
+    """Counts the slices that are out, and makes the next one wait for its turn.
+
+    As many as there are workers: that keeps the workers busy and the state small.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._out = 0
+        self._is_stopped = False
+        self._changed = threading.Condition()
+
+    def take(self) -> None:
+        """Wait until one more slice may be out (or the sync is stopped)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._out < self._most or self._is_stopped)
+            self._out += 1
+
+    def give_back(self) -> None:
+        """Note that a slice is finished, one way or the other."""
+        with self._changed:
+            self._out -= 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let whoever waits for a turn go on, to find that the sync is stopped."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+
+    def wait_for_all(self) -> None:
+        """Wait until no slice is out; each one ends, since every wait of a request has a limit."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._out == 0)
+
+
+class SlicePartition(Partition):
+    """One slice being read by one worker."""
+
+    def __init__(self, stream: ListrakStream, piece: Slice, number: int) -> None:
+        self._stream = stream
+        self.piece = piece
+        self.number = number
+        self.error: AirbyteTracedException | None = None
+
+    def read(self) -> Iterable[Record]:
+        """Yield the records; an error is kept for the cursor, which does not count the slice.
+
+        Not raised: the CDK would print one trace for each slice that failed, where the person
+        needs one for each stream.
+        """
+        record = partial(Record, stream_name=self._stream.name)
+        progress = self._stream.progress
+        try:
+            for rows in self._stream.read_pages(self.piece):
+                # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
+                rows = [row for row in rows if row] if not all(rows) else rows
+                progress.add(records=len(rows))
+                yield from map(record, rows)
+        except ListrakError as error:
+            self.error = error
+        except Exception as error:
+            self.error = unexpected(self._stream.name, error)
+
+    def to_slice(self) -> Mapping[str, Any]:
+        """Return what names the slice in the CDK's debug log."""
+        return {"slice": self.piece.label}
+
+    def stream_name(self) -> str:
+        """Return the table's name."""
+        return self._stream.name
+
+    def __hash__(self) -> int:
+        return hash((self._stream.name, self.number))
+
+
+class StateCursor(Cursor):
+    """Counts finished slices and emits states, each after the records that it counts."""
+
+    def __init__(self, stream: ListrakStream) -> None:
+        self._stream = stream
+        self._plan = stream.plan
+        self._lists = stream.list_ids()
+        self._progress = Progress(self._plan.done)
+        self._most_intervals = stream.config.num_workers + 1
+        self._skipped = list(self._plan.skipped)
+        self._lock = threading.Lock()
+        self._emitting = threading.Lock()
+        self._emitted_at = time.monotonic()
+        self._writer = threading.get_ident()
+        self._error: AirbyteTracedException | None = None
+        self._failures = 0
+        self._is_complete = False
+        self.outstanding = Outstanding(stream.config.num_workers)
+        stream.sync.breaker.on_trip(self.outstanding.stop)
+
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """The state as of now."""
+        with self._lock:
+            skipped = list(self._skipped)
+            if self._is_complete:
+                return self._plan.complete(self._lists, skipped).as_json()
+        done = self._progress.intervals(self._most_intervals)
+        return self._plan.running(self._lists, done, skipped).as_json()
+
+    def begin(self, key: Interval) -> int | None:
+        """Return the number of the next slice; None when an earlier attempt has done it."""
+        number = self._progress.begin()
+        if self._progress.is_already_done(key):
+            self._progress.done(number, key)
+            return None
+        return number
+
+    def observe(self, record: Record) -> None:
+        """Do nothing: slices are counted, not records."""
+
+    def close_partition(self, partition: Partition) -> None:
+        """Count a slice, whose records are all on the queue, or note why it failed."""
+        assert isinstance(partition, SlicePartition)
+        error, piece = partition.error, partition.piece
+        try:
+            if isinstance(error, ListrakError) and error.fault.action is Action.SKIP:
+                self._skip(piece, error)
+            elif error is not None:
+                self.fail(error, piece.label)
+                return
+            elif piece.message is not None:
+                self._no_longer_skipped(piece.message)
+            self._progress.done(partition.number, piece.key)
+            self._stream.progress.add(done=1)
+            if time.monotonic() - self._emitted_at >= STATE_INTERVAL:
+                self.emit_state()
+        finally:
+            self.outstanding.give_back()
+
+    def fail(self, error: AirbyteTracedException, label: str) -> None:
+        """Note that a slice failed for good: the stream reads on and ends incomplete."""
+        with self._lock:
+            first = self._error is None
+            self._error = self._error or error
+            self._failures += 1
+        self._stream.progress.add(failed=1)
+        if self._stream.sync.breaker.error is None:
+            self._stream.sync.logger.warning(
+                f"{self._stream.name}: {label} failed for good: {error.message}"
+                + (" The stream reads on, and ends incomplete." if first else "")
+            )
+
+    def finish(self) -> None:
+        """Raise the one error of the stream, or count the whole window as done."""
+        with self._lock:
+            if self._error is None:
+                self._is_complete = True
+                return
+            error, failures = self._error, self._failures
+        stopped = self._stream.sync.breaker.error
+        if stopped is not None:
+            raise ListrakError(stopped.fault, stopped.detail) from None
+        if failures > 1:
+            error.message = f"{error.message} ({failures} slices failed in all)"
+        raise error
+
+    def emit_state(self) -> None:
+        """Put the state on the queue, behind the records that it counts."""
+        # One at a time: an older state must not overtake a newer one.
+        if not self._emitting.acquire(blocking=False):
+            return
+        try:
+            self._emitted_at = time.monotonic()
+            message = AirbyteMessage(
+                type=Type.STATE,
+                state=AirbyteStateMessage(
+                    type=AirbyteStateType.STREAM,
+                    stream=AirbyteStreamState(
+                        stream_descriptor=StreamDescriptor(name=self._stream.name),
+                        stream_state=AirbyteStateBlob(self.state),
+                    ),
+                ),
+            )
+            if threading.get_ident() == self._writer:
+                self._stream.sync.repository.emit_message(message)
+            else:
+                self._stream.sync.queue.put(message)
+        finally:
+            self._emitting.release()
+
+    def ensure_at_least_one_state_emitted(self) -> None:
+        """Emit the last state; the CDK calls this after failures, too, so it only says what is."""
+        self._stream.progress.ended()
+        self.emit_state()
+
+    def should_be_synced(self, record: Record) -> bool:
+        """Emit every record."""
+        return True
+
+    def _skip(self, piece: Slice, error: ListrakError) -> None:
+        assert piece.message is not None
+        self._stream.progress.add(skipped=1)
+        self._stream.sync.logger.warning(f"{self._stream.name}: {error.message}")
+        with self._lock:
+            if piece.message not in self._skipped:
+                self._skipped.append(piece.message)
+            dropped = self._skipped[:-MAX_SKIPPED]
+            del self._skipped[:-MAX_SKIPPED]
+        for _, message in dropped:
+            self._stream.sync.logger.warning(
+                f"{self._stream.name}: more than {MAX_SKIPPED} messages were skipped, so message "
+                f"{message} is forgotten: only a full refresh asks it again."
+            )
+
+    def _no_longer_skipped(self, message: tuple[int, int]) -> None:
+        with self._lock:
+            if message in self._skipped:
+                self._skipped.remove(message)
+
+
+class SliceGenerator(PartitionGenerator):
+    """Hands out the slices of a table in order, each when its turn has come."""
+
+    def __init__(self, stream: ListrakStream, cursor: StateCursor) -> None:
+        self._stream = stream
+        self._cursor = cursor
+
+    def generate(self) -> Iterable[Partition]:
+        """Yield a partition for each slice that is not done yet.
+
+        :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
+        """
+        stream, cursor = self._stream, self._cursor
+        breaker = stream.sync.breaker
+        stream.progress.began()
+        try:
+            for piece in stream.slices():
+                number = cursor.begin(piece.key)
+                if number is None:
+                    continue
+                stream.progress.add(known=1)
+                if piece.error is not None:
+                    cursor.fail(piece.error, piece.label)
+                    continue
+                cursor.outstanding.take()
+                if breaker.error is not None:
+                    cursor.outstanding.give_back()
+                    break
+                yield SlicePartition(stream, piece, number)
+            breaker.check()
+        except ListrakError as error:
+            cursor.fail(error, "the rest of the stream")
+        except Exception as error:
+            cursor.fail(unexpected(stream.name, error), "the rest of the stream")
+        cursor.outstanding.wait_for_all()
+        cursor.finish()
+
+
+def unexpected(stream: str, error: Exception) -> AirbyteTracedException:
+    """Return a bug as an error that shows where it happened, without any value of a row."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return AirbyteTracedException(
+        message=f"An unexpected error occurred in {stream}: {type(error).__name__}. This is a "
+        "defect of the connector; the next sync reads only what is missing.",
+        internal_message=f"{type(error).__name__} at\n{frames}",
+        failure_type=FailureType.system_error,
+    )
