@@ -116,7 +116,9 @@ def catalog(tables: Iterable[str] = TABLES, mode: str = "incremental") -> dict[s
                     "json_schema": {},
                     "supported_sync_modes": ["full_refresh", "incremental"],
                 },
-                "sync_mode": mode if table in known and known[table].cursor_field else "full_refresh",
+                "sync_mode": mode
+                if table in known and known[table].cursor_field
+                else "full_refresh",
                 "destination_sync_mode": "append",
             }
             for table in tables

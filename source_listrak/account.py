@@ -73,10 +73,9 @@ class MessageTable:
     def __init__(self, rows: Iterable[tuple[int, ...]]) -> None:
         """Take rows (id, sent in microseconds since 1970, counters); of one id the last counts."""
         ordered = sorted({row[0]: row for row in rows}.values())
-        self._columns = [
-            array("q", column)
-            for column in zip(*ordered, strict=True)
-        ] or [array("q")] * (2 + len(COUNTERS))
+        self._columns = [array("q", column) for column in zip(*ordered, strict=True)] or [
+            array("q")
+        ] * (2 + len(COUNTERS))
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> MessageTable:

@@ -1,4 +1,4 @@
-"""The connector's configuration: one pydantic model, from which the connection form is generated."""
+"""The connector's configuration: one pydantic model, from which the form is generated."""
 
 from __future__ import annotations
 
@@ -247,7 +247,9 @@ class ListrakConfig(BaseModel):
             local = datetime.combine(parsed, time(), tzinfo=self.zone)
             # Midnight may be missing or repeated where daylight saving changes at midnight: the
             # earlier reading loses nothing.
-            since = min(local.astimezone(timezone.utc), local.replace(fold=1).astimezone(timezone.utc))
+            since = min(
+                local.astimezone(timezone.utc), local.replace(fold=1).astimezone(timezone.utc)
+            )
         if since > now:
             raise config_error(
                 "The configuration field 'start_date' is wrong: it lies in the future."

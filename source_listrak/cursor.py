@@ -191,7 +191,7 @@ class StreamState:
                 synced_to=synced_to,
                 since=since,
                 lists=lists,
-                recheck=(recheck[0], recheck[1]) if _is_key(recheck, 2) else None,
+                recheck=(recheck[0], recheck[1]) if recheck and _is_key(recheck, 2) else None,
             )
         elif "synced_to" in state:
             problems.append("The state's synced_to cannot be read: reading since the start date.")
@@ -260,7 +260,9 @@ def _intervals(value: object) -> tuple[Interval, ...] | None:
         return None
     intervals = []
     for pair in value:
-        if not (isinstance(pair, list) and len(pair) == 2 and _is_key(pair[0]) and _is_key(pair[1])):
+        if not (
+            isinstance(pair, list) and len(pair) == 2 and _is_key(pair[0]) and _is_key(pair[1])
+        ):
             return None
         first, last = tuple(pair[0]), tuple(pair[1])
         if first > _upper(last):

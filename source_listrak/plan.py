@@ -89,9 +89,7 @@ class StreamPlan:
             done=tuple(done),
         )
 
-    def complete(
-        self, lists: Iterable[int], skipped: Iterable[tuple[int, int]]
-    ) -> StreamState:
+    def complete(self, lists: Iterable[int], skipped: Iterable[tuple[int, int]]) -> StreamState:
         """Return the state when the window is done: all that collapses to one instant."""
         return StreamState(
             synced_to=self.window_end,
@@ -116,7 +114,9 @@ def make_plan(
     parsed, remarks = StreamState.parse(state, now)
     since = config.since(now)
     recheck = (
-        Recheck(timedelta(days=config.recheck_after_days), timedelta(days=config.recheck_every_days))
+        Recheck(
+            timedelta(days=config.recheck_after_days), timedelta(days=config.recheck_every_days)
+        )
         if config.skip_inactive_messages and config.recheck_every_days > 1
         else None
     )

@@ -27,9 +27,7 @@ class ListrakEntrypoint(AirbyteEntrypoint):
     """The CDK's entry point, with errors of the configuration that name the field."""
 
     @staticmethod
-    def validate_connection(
-        source_spec: ConnectorSpecification, config: Mapping[str, Any]
-    ) -> None:
+    def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:
         """Validate by the model; the CDK's own message names the value, not the field."""
         ListrakConfig.parse(config)
 

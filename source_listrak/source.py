@@ -49,7 +49,7 @@ class SyncFailed(AirbyteTracedException):
 class SourceListrak(AbstractSource):
     """Replicates a Listrak account through its SOAP API."""
 
-    name = "source-listrak"  # type: ignore[assignment]  # the CDK derives it from the class name
+    name = "source-listrak"
 
     def __init__(self) -> None:
         # One queue for records, states and logs: on two, states overtake the records they count.
@@ -245,5 +245,3 @@ class SourceListrak(AbstractSource):
 def _now() -> datetime:
     """Return the start of this sync: the instant in UTC, to the second."""
     return datetime.now(timezone.utc).replace(microsecond=0)
-
-

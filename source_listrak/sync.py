@@ -125,9 +125,7 @@ class Sync:
         # message sent at that very moment would come twice.
         end = self.date_of(window.end)
         is_last = window == self.account.windows[-1]
-        kept = [
-            record for record in records if is_last or record.get("SendDate") != end
-        ]
+        kept = [record for record in records if is_last or record.get("SendDate") != end]
         for record in kept:
             record["ListID"] = list_id
         return kept

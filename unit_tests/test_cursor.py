@@ -38,9 +38,7 @@ def test_done_slices_are_never_more_intervals_than_slices_out_and_one(
         out.append((progress.begin(), key))
         intervals = progress.intervals(1000)
         assert len(intervals) <= most_out + 1
-        covered = {
-            other for other in keys if any(covers(i, (other, other)) for i in intervals)
-        }
+        covered = {other for other in keys if any(covers(i, (other, other)) for i in intervals)}
         assert covered == done
 
 

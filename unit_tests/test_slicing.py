@@ -1,5 +1,6 @@
 """Windows on the wall clock, and when old messages are asked."""
 
+import itertools
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -83,7 +84,7 @@ def test_windows_tile_the_span_without_gap_or_overlap(
     if windows:
         assert windows[0].start == wall_start(start, zone)
         assert windows[-1].end == wall_end(end, zone)
-    for earlier, later in zip(windows, windows[1:], strict=False):
+    for earlier, later in itertools.pairwise(windows):
         assert earlier.end == later.start
         assert earlier.end - earlier.start == MESSAGES_WINDOW
     assert len(windows) <= days // 365 + 2
@@ -127,7 +128,7 @@ def test_a_cycle_asks_each_old_message_once() -> None:
     asked = [
         sum(
             recheck.start(message, sent, begin, end) is not None
-            for begin, end in zip(days, days[1:], strict=False)
+            for begin, end in itertools.pairwise(days)
         )
         for message in range(1000)
     ]
@@ -143,7 +144,7 @@ def test_blocks_tile_all_pages_and_the_last_one_is_open(pages: int, block: int) 
     blocks = list(page_blocks(pages, block))
     assert blocks[0][0] == 1
     assert blocks[-1][1] is None
-    for (_, last), (first, _) in zip(blocks, blocks[1:], strict=False):
+    for (_, last), (first, _) in itertools.pairwise(blocks):
         assert last is not None
         assert first == last + 1
     assert len(blocks) == max(1, -(-pages // block))

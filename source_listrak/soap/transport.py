@@ -72,7 +72,7 @@ class RetryPolicy:
     def wait(self, attempt: int) -> float:
         """Return the seconds to wait after the given attempt (1-based), jittered upwards."""
         wait = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
-        return wait * random.uniform(1.0, 1.25)  # noqa: S311 (spreads load, hides nothing)
+        return wait * random.uniform(1.0, 1.25)
 
     def gives_up(self, attempt: int, elapsed: float, wait: float) -> bool:
         """Tell whether a request that failed `attempt` times in `elapsed` seconds is given up."""
@@ -175,13 +175,13 @@ class SoapClient:
             fault = failure.fault
             detail = f"{name}: {failure.detail}" if failure.detail else name
             if fault.action is not Action.RETRY:
-                error = ListrakError(fault, detail)
+                decided = ListrakError(fault, detail)
                 if fault.action is Action.STOP:
-                    self._breaker.trip(error)
+                    self._breaker.trip(decided)
                     self._breaker.check()
                 elif fault.action is Action.SKIP:
                     self._breaker.succeeded()
-                raise error
+                raise decided
             wait = max(self._policy.wait(attempt), failure.retry_after)
             if fault.slows_down:
                 self._pace.slow_down(began, failure.retry_after or PAUSE_OF_ALL)
@@ -297,7 +297,7 @@ class _NoAnswer(Exception):
 def _no_answer(error: Exception) -> _NoAnswer:
     """Tell a network error by its kind alone."""
     cause: BaseException | None = error
-    kinds = []
+    kinds: list[BaseException] = []
     while cause is not None and len(kinds) < 8:
         kinds.append(cause)
         inner = cause.args[-1] if cause.args and isinstance(cause.args[-1], Exception) else None
@@ -339,12 +339,11 @@ def _pool(endpoint: str, workers: int) -> urllib3.PoolManager:
     rules of requests.
     """
     authorities = (
-        os.environ.get("REQUESTS_CA_BUNDLE")
-        or os.environ.get("CURL_CA_BUNDLE")
-        or certifi.where()
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
     )
+    is_folder = os.path.isdir(authorities)
     context = ssl.create_default_context(
-        **({"capath": authorities} if os.path.isdir(authorities) else {"cafile": authorities})
+        cafile=None if is_folder else authorities, capath=authorities if is_folder else None
     )
     proxy = select_proxy(endpoint, get_environ_proxies(endpoint, no_proxy=None))
     if not proxy:

@@ -72,12 +72,12 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
     `parse_response` reads SOAP, and the session is the one of the whole sync.
     """
 
-    name: ClassVar[str]  # type: ignore[assignment,misc]  # the CDK derives it from the class name
+    name: ClassVar[str]
     operation: ClassVar[str]
     row: ClassVar[str]
     """The element of a row in the operation's result."""
-    primary_key: ClassVar[list[str]]  # type: ignore[assignment,misc]
-    cursor_field: ClassVar[str | list[str]] = []  # type: ignore[assignment,misc]
+    primary_key: ClassVar[list[str]]
+    cursor_field: ClassVar[str | list[str]] = []
     date_text_fields: ClassVar[tuple[str, ...]] = ()
     """String columns that hold dates."""
     about_message: ClassVar[bool] = False
@@ -115,13 +115,11 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
     @functools.cache
     def schema(cls) -> Mapping[str, Any]:
         """Return the table's JSON schema, which drives the reading of its rows, too."""
-        text = resources.files("source_listrak").joinpath(f"schemas/{cls.name}.json").read_text(
-            encoding="utf-8"
-        )
-        schema: Mapping[str, Any] = json.loads(text)
+        path = resources.files("source_listrak").joinpath(f"schemas/{cls.name}.json")
+        schema: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return schema
 
-    def get_json_schema(self) -> Mapping[str, Any]:
+    def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]  # theirs is cached
         """Return the table's JSON schema."""
         return self.schema()
 

@@ -33,8 +33,8 @@ class Messages(ListrakStream):
     def prepare(self) -> None:
         """Have the account keep the records of the windows that will be emitted."""
         done = Progress(self.plan.done)
-        self.sync.account.keeps = lambda list_id, window: not done.is_already_done(
-            _key(list_id, window)
+        self.sync.account.keeps = lambda list_id, window: (
+            not done.is_already_done(_key(list_id, window))
         )
 
     def _start(self, plan: StreamPlan, list_id: int) -> datetime:
@@ -253,4 +253,3 @@ def _key(list_id: int, window: Window) -> Interval:
 
 def _seconds(wall: datetime) -> int:
     return int((wall - _EPOCH).total_seconds())
-
