@@ -15,12 +15,17 @@ from typing import Any, TextIO
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import ConnectorSpecification
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.config import ListrakConfig
+from source_listrak.soap.faults import unexpected
 from source_listrak.source import SourceListrak, SyncFailed
 
-LEAVE_WITHIN = 4.0
+LEAVE_WITHIN = 3.5
 """Seconds after a signal in which the last state is written; then the process ends anyway."""
+
+LEAVE_AT_LAST = 0.5
+"""Seconds more for what was begun to be written."""
 
 
 class ListrakEntrypoint(AirbyteEntrypoint):
@@ -58,7 +63,7 @@ def run(args: list[str] | None = None) -> None:
     """
     output = Output(sys.stdout)
     source = SourceListrak()
-    _leave_on_signals(source)
+    _leave_on_signals(source, output)
     code = 1
     try:
         code = _run(source, sys.argv[1:] if args is None else args, output)
@@ -91,8 +96,18 @@ def _run(source: SourceListrak, args: list[str], output: Output) -> int:
     except BrokenPipeError:
         raise
     except BaseException as error:
-        with contextlib.redirect_stdout(output):
-            sys.excepthook(type(error), error, error.__traceback__)
+        # Not by the CDK's excepthook: it prints the text of whatever was raised, and of what that
+        # came from, which can be a value of a row.
+        if not isinstance(error, AirbyteTracedException):
+            error = unexpected("the connector", error)
+        logging.getLogger("airbyte").fatal(error.message)
+        trace = AirbyteTracedException(
+            message=error.message,
+            internal_message=error.internal_message,
+            failure_type=error.failure_type,
+        )
+        output.write(entrypoint.airbyte_message_to_string(trace.as_sanitized_airbyte_message()))
+        output.write("\n")
         output.flush()
         return 1
     return 0
@@ -108,16 +123,26 @@ def _log_to(output: Output) -> None:
             handler.setStream(output)
 
 
-def _leave_on_signals(source: SourceListrak) -> None:
+def _leave_on_signals(source: SourceListrak, output: Output) -> None:
     """End in time on SIGTERM and SIGINT, with the last consistent state written."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         def force() -> None:
             os._exit(128 + number)
 
+        def leave_whole() -> None:
+            # What is written so far, to its last line end; a reader that no longer reads must not
+            # keep the process.
+            last = threading.Timer(LEAVE_AT_LAST, force)
+            last.daemon = True
+            last.start()
+            with contextlib.suppress(OSError, ValueError):
+                output.flush()
+            force()
+
         # The signal only stops the requests; the main thread goes on writing what is on the
         # queue, the state behind its records, and ends the streams as incomplete.
-        watchdog = threading.Timer(LEAVE_WITHIN, force)
+        watchdog = threading.Timer(LEAVE_WITHIN, leave_whole)
         watchdog.daemon = True
         watchdog.start()
         threading.Thread(target=source.interrupt, name="interrupt", daemon=True).start()

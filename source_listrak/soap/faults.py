@@ -8,6 +8,7 @@ answer is searched for them as a whole.
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass
 from enum import Enum
 
@@ -67,10 +68,17 @@ PROHIBITED_ADDRESS = Fault(
 )
 PERMISSION = Fault(
     "permission",
-    "a fault about permission or access; HTTP 401, 403 or 407 without a page",
+    "a fault about permission or access; HTTP 401 or 403 without a page",
     Action.STOP,
     "Listrak refuses access: give the user role-based access with Analytics Access and API Access "
     "and the lists to replicate (Manage > Accounts > User Manager).",
+)
+PROXY_LOGIN = Fault(
+    "proxy_login",
+    "HTTP 407",
+    Action.STOP,
+    "The proxy of this machine's environment refuses the connector: check the user name and "
+    "password of the proxy (HTTPS_PROXY).",
 )
 MESSAGE_UNAVAILABLE = Fault(
     "message_unavailable",
@@ -211,6 +219,17 @@ class ListrakError(AirbyteTracedException):
         self.detail = detail
 
 
+def unexpected(where: str, error: BaseException) -> AirbyteTracedException:
+    """Return a bug as an error that shows where it happened, without any value of a row."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return AirbyteTracedException(
+        message=f"An unexpected error occurred in {where}: {type(error).__name__}. This is a "
+        "defect of the connector; the next sync reads only what is missing.",
+        internal_message=f"{type(error).__name__} at\n{frames}",
+        failure_type=FailureType.system_error,
+    )
+
+
 _TOKENS = (
     # In the order of what helps the person most: an address that is refused never gets to the
     # password, and a locked account hides whether the password is right.
@@ -219,12 +238,17 @@ _TOKENS = (
     (re.compile(r"\[InvalidLogonAttempt\]", re.I), INVALID_LOGON),
 )
 # UNVERIFIED: no public source quotes the text of such a fault.
+# Whole words only, and nothing about a server that cannot reach its own files or database: names
+# of .NET classes (UnauthorizedAccessException) and "cannot access the file" mean no lack of rights.
 _PERMISSION = re.compile(
-    r"permission|access (is |was )?denied|unauthori[sz]ed|not (been )?authori[sz]ed|forbidden"
-    r"|(no|not|without|lacks?|insufficient)\b[^.]{0,30}\b(access|privileges?|rights)\b",
+    r"(?<![\w.])permissions?\b|\baccess (is |was )?denied\b|\bunauthori[sz]ed\b"
+    r"|\bnot (been )?authori[sz]ed\b|\bforbidden\b"
+    r"|\b(have no|not have|without|lacks?|insufficient|not (been )?(given|granted|allowed))\b"
+    r"[^.]{0,30}\b(access|privileges?|rights)\b",
     re.I,
 )
-_NOT_FOUND = re.compile(r"(?<![\w.-])404(?![\w-])")
+# Not the line number of a stack trace.
+_NOT_FOUND = re.compile(r"(?<![\w.-])(?<!\bline )404(?![\w-])")
 _ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]+")
 _LONGEST_DETAIL = 300
 
@@ -261,9 +285,11 @@ def judge_status(status: int, *, is_html: bool) -> Fault | None:
         return UNAVAILABLE
     if 300 <= status < 400:
         return REDIRECT
+    if status == 407:
+        return PROXY_LOGIN
     if is_html:
         return HTML_PAGE
-    if status in (401, 403, 407):
+    if status in (401, 403):
         return PERMISSION
     if status != 200:
         return SERVER_ERROR

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import certifi
@@ -43,6 +44,10 @@ LONGEST_RETRY_AFTER = 300.0
 PAUSE_OF_ALL = 1.0
 """Seconds that all requests pause after a 429 or 503 without Retry-After."""
 _PIECE = 2**18
+_SMALL_BODY = 4096
+"""Bytes; every fault is smaller, and every page with rows worth reading side by side is not."""
+# What stands before the rows; the rows are customers' text, and no word of the service.
+_RESULT = re.compile(r"<(?:[\w.-]+:)?\w*Result\b")
 
 Read = Callable[[bytes, "str | None"], "Page"]
 
@@ -87,8 +92,13 @@ CHECK_POLICY = RetryPolicy(deadline=25.0)
 
 def secret_forms(password: str) -> tuple[str, ...]:
     """Return the password in every spelling in which it could be printed, longest first."""
+    # As fault texts fold space, and as forms spell it.
+    folded = " ".join(password.split())
     forms = {
         password,
+        folded,
+        escape(folded),
+        quote_plus(password),
         escape(password),
         escape(password, {'"': "&quot;", "'": "&apos;"}),
         escape(password, {'"': "&#34;", "'": "&#39;"}),
@@ -98,7 +108,8 @@ def secret_forms(password: str) -> tuple[str, ...]:
         quote(password, safe=""),
         quote(password),
     }
-    return tuple(sorted(forms, key=len, reverse=True))
+    lower = {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in forms}
+    return tuple(sorted(filter(None, forms | lower), key=lambda form: (-len(form), form)))
 
 
 class SoapClient:
@@ -164,16 +175,24 @@ class SoapClient:
                     failure = None
                 except _NoAnswer as error:
                     failure = _Failure(error.fault, error.detail)
-            if failure is None:
+                page = None
+                is_small = failure is None and (status != 200 or len(body) <= _SMALL_BODY)
+                if is_small:
+                    page, failure = self._judge(status, headers, body, read, about_message)
+                if failure is not None and failure.fault.action is Action.STOP:
+                    # Before the slot is free: whoever waits for it must not ask, too.
+                    self._breaker.trip(ListrakError(failure.fault, failure.told(name)))
+            if failure is None and page is None:
+                # The rows of a large page are read while the next request is on its way.
                 page, failure = self._judge(status, headers, body, read, about_message)
+            if page is not None:
                 del body
-                if page is not None:
-                    self._breaker.succeeded()
-                    self._pace.speed_up()
-                    return page
+                self._breaker.succeeded()
+                self._pace.speed_up()
+                return page
             assert failure is not None
             fault = failure.fault
-            detail = f"{name}: {failure.detail}" if failure.detail else name
+            detail = failure.told(name)
             if fault.action is not Action.RETRY:
                 decided = ListrakError(fault, detail)
                 if fault.action is Action.STOP:
@@ -222,7 +241,13 @@ class SoapClient:
             )
             try:
                 pieces, size = [], 0
-                while piece := response.read1(_PIECE):
+                while True:
+                    left = whole - (time.monotonic() - began)
+                    if left < read:
+                        _limit_wait(response, max(left, 0.1))
+                    piece = response.read1(_PIECE)
+                    if not piece:
+                        break
                     pieces.append(piece)
                     size += len(piece)
                     if size > MAX_BODY_BYTES:
@@ -266,7 +291,8 @@ class SoapClient:
             fault, detail = faults.REFUSED_XML, str(error)
         except responses.MalformedResponse as error:
             is_html = isinstance(error, responses.HtmlPage)
-            by_text = faults.judge_token(responses.text_of(body, content_type))
+            text = responses.text_of(body, content_type)
+            by_text = faults.judge_token(_RESULT.split(text, maxsplit=1)[0])
             by_status = faults.judge_status(status, is_html=is_html)
             fault = by_text or by_status or (faults.HTML_PAGE if is_html else faults.MALFORMED)
             if fault is faults.MALFORMED:
@@ -285,6 +311,10 @@ class _Failure:
     fault: Fault
     detail: str = ""
     retry_after: float = 0.0
+
+    def told(self, name: str) -> str:
+        """Return what the person reads in brackets: the request and what came."""
+        return f"{name}: {self.detail}" if self.detail else name
 
 
 class _NoAnswer(Exception):
@@ -305,11 +335,21 @@ def _no_answer(error: Exception) -> _NoAnswer:
         cause = inner or (reason if isinstance(reason, Exception) else None) or cause.__cause__
     if any(isinstance(kind, ssl.SSLCertVerificationError) for kind in kinds):
         return _NoAnswer(faults.TLS, "")
+    if any("Tunnel connection failed: 407" in str(kind) for kind in kinds):
+        return _NoAnswer(faults.PROXY_LOGIN, "")
     timeouts = (urllib3.exceptions.TimeoutError, TimeoutError)
     fault = faults.CONNECTION
     if isinstance(error, timeouts) and not isinstance(error, urllib3.exceptions.NewConnectionError):
         fault = faults.TIMEOUT
     return _NoAnswer(fault, type(kinds[-1]).__name__)
+
+
+def _limit_wait(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
+    """Bound the wait for the next piece of an answer, for the time of its whole is nearly over."""
+    connection = getattr(response, "connection", None)
+    connected = getattr(connection, "sock", None)
+    if connected is not None:
+        connected.settimeout(seconds)
 
 
 def _retry_after(value: str | None) -> float:
