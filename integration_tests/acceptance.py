@@ -1,0 +1,177 @@
+"""The simulated account of the acceptance tests, and the files that describe it.
+
+`acceptance-test-config.yml` names a configuration whose endpoint is a fixed port of this machine.
+
+    python -m integration_tests.acceptance serve            serves the account there until stopped
+    python -m integration_tests.acceptance write            writes the files anew from the account
+    python -m integration_tests.acceptance run COMMAND ...  serves it while a command runs
+
+`run` starts the command in a directory of the connector's name, by which Airbyte's tools find the
+connector: here, or where the checkout is called otherwise, in a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
+
+from integration_tests.harness import ROOT, TABLES
+from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from integration_tests.simulator.process import to_arguments
+from integration_tests.simulator.server import PATH
+from source_listrak import SourceListrak
+from source_listrak.cursor import VERSION
+from source_listrak.streams import STREAMS
+
+FOLDER = ROOT / "integration_tests"
+NAME = "source-listrak"
+PORT = 18731
+START_DATE = "2023-01-01"
+SYNCED_TO = "2023-07-01T00:00:00Z"
+FUTURE = "2999-01-01T00:00:00Z"
+NEVER_LOCKS = 1_000_000
+
+
+def simulated() -> SimulatorConfig:
+    """Return a small account with rows in each table, at the port that the files name."""
+    account = AccountConfig(
+        lists=3,
+        messages_per_list=(6, 4, 0),
+        recipients_per_message=14,
+        contacts_per_list=(24, 9, 0),
+        removal_rate=0.08,
+        bounce_rate=0.1,
+    )
+    return SimulatorConfig(account=account, port=PORT, page_size=5, lockout_after=NEVER_LOCKS)
+
+
+def sample_config() -> dict[str, Any]:
+    """Return the configuration that reads the account."""
+    simulator = simulated()
+    return {
+        "username": simulator.user_name,
+        "password": simulator.password,
+        "start_date": START_DATE,
+        "time_zone": simulator.account.time_zone,
+        "endpoint": f"http://{simulator.host}:{PORT}{PATH}",
+    }
+
+
+def configured_catalog() -> dict[str, Any]:
+    """Return the whole catalog, incremental where that is supported."""
+    catalog = SourceListrak().discover(logging.getLogger(__name__), sample_config())
+    message = AirbyteMessageSerializer.dump(AirbyteMessage(type=Type.CATALOG, catalog=catalog))
+    configured = []
+    for stream in message["catalog"]["streams"]:
+        modes = stream["supported_sync_modes"]
+        configured.append(
+            {
+                "stream": stream,
+                "sync_mode": "incremental" if "incremental" in modes else "full_refresh",
+                "destination_sync_mode": "append",
+                "cursor_field": stream.get("default_cursor_field", []),
+                "primary_key": stream["source_defined_primary_key"],
+            }
+        )
+    return {"streams": configured}
+
+
+def state(synced_to: str, list_ids: list[int]) -> list[dict[str, Any]]:
+    """Return a state that says that every stream is synced up to an instant."""
+    return [
+        {
+            "type": "STREAM",
+            "stream": {
+                "stream_descriptor": {"name": stream.name},
+                "stream_state": {
+                    "version": VERSION,
+                    "test_messages": True,
+                    "synced_to": synced_to,
+                    "since": "2023-01-01T05:00:00Z",
+                    "lists": list_ids,
+                    "recheck": [30, 7],
+                },
+            },
+        }
+        for stream in STREAMS
+        if stream.cursor_field
+    ]
+
+
+def contents() -> dict[str, str]:
+    """Return the text of each file that the acceptance tests read, by its name."""
+    # Not started: what the account holds is worked out without a request.
+    truth = SimulatorProcess(simulated()).truth(since=START_DATE)
+    list_ids = sorted(record["ListID"] for record in truth["lists"])
+    wrong = sample_config() | {"password": "not the password"}
+    records = [
+        json.dumps({"stream": table, "data": record, "emitted_at": 0}, ensure_ascii=True)
+        for table in TABLES
+        for record in truth[table]
+    ]
+    return {
+        "sample_config.json": _text(sample_config()),
+        "invalid_config.json": _text(wrong),
+        "configured_catalog.json": _text(configured_catalog()),
+        "sample_state.json": _text(state(SYNCED_TO, list_ids)),
+        "abnormal_state.json": _text(state(FUTURE, list_ids)),
+        "expected_records.jsonl": "\n".join(records) + "\n",
+    }
+
+
+def write() -> None:
+    """Write the files."""
+    for name, text in contents().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+def run(command: list[str]) -> int:
+    """Run a command in a directory of the connector's name while the account is served."""
+    with SimulatorProcess(simulated()), _directory() as directory:
+        return subprocess.run(command, cwd=directory, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says."""
+    match arguments:
+        case ["serve"]:
+            command = [sys.executable, "-m", "integration_tests.simulator"]
+            command += to_arguments(simulated())
+            return subprocess.run(command, cwd=ROOT, check=False).returncode
+        case ["write"]:
+            write()
+            return 0
+        case ["run", *command] if command:
+            return run(command)
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    if ROOT.name == NAME:
+        yield ROOT
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / NAME
+        skipped = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
+        shutil.copytree(ROOT, copy, ignore=skipped)
+        yield copy
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

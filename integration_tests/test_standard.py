@@ -1,0 +1,123 @@
+"""Airbyte's standard suite on this connector, and what that suite leaves to the project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
+
+from integration_tests import acceptance
+from integration_tests.harness import ROOT, TABLES, Result, difference, run
+from integration_tests.simulator import SimulatorProcess
+from source_listrak import SourceListrak
+
+INCREMENTAL = tuple(table for table in TABLES if table != "lists")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def simulator() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess(acceptance.simulated()) as simulator:
+        yield simulator
+
+
+class TestStandard(SourceTestSuiteBase):
+    connector = SourceListrak
+
+    @classmethod
+    def get_connector_root_dir(cls) -> Path:
+        return ROOT
+
+
+@pytest.fixture(scope="module")
+def first_read(simulator: SimulatorProcess) -> Result:
+    return read(None)
+
+
+def read(state: Any, *, mode: str | None = None) -> Result:
+    catalog = load("configured_catalog.json")
+    if mode is not None:
+        for item in catalog["streams"]:
+            item["sync_mode"] = mode
+    result = run("read", config=load("sample_config.json"), catalog=catalog, state=state)
+    assert result.code == 0, result.stdout[-2000:]
+    return result
+
+
+def load(name: str) -> Any:
+    return json.loads((acceptance.FOLDER / name).read_text(encoding="utf-8"))
+
+
+def expected() -> dict[str, list[dict[str, Any]]]:
+    records: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+    text = (acceptance.FOLDER / "expected_records.jsonl").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        record = json.loads(line)
+        records[record["stream"]].append(record["data"])
+    return records
+
+
+def test_given_the_simulated_account_when_files_are_generated_then_they_are_those_here() -> None:
+    contents = acceptance.contents()
+    stale = [
+        name
+        for name, text in contents.items()
+        if (acceptance.FOLDER / name).read_text(encoding="utf-8") != text
+    ]
+    assert not stale, "run: python -m integration_tests.acceptance write"
+
+
+def test_when_everything_is_read_then_the_records_are_the_expected_ones(
+    first_read: Result,
+) -> None:
+    for table, records in expected().items():
+        assert records, f"{table} must have rows to tell anything"
+        assert not difference(first_read.records(table), records), table
+
+
+def test_when_read_twice_in_full_then_both_reads_bring_the_same(first_read: Result) -> None:
+    again = read(None, mode="full_refresh")
+    for table in TABLES:
+        assert not difference(again.records(table), first_read.records(table)), table
+
+
+def test_given_the_state_of_a_sync_when_read_again_then_nothing_old_comes(
+    first_read: Result,
+) -> None:
+    again = read(first_read.state)
+    assert [table for table in TABLES if again.records(table)] == ["lists"]
+    assert first_read.records("message_opens")
+
+
+def test_given_the_sample_state_when_read_then_all_that_came_since_and_not_all_that_was() -> None:
+    result = read(load("sample_state.json"))
+    truth = expected()
+    since = acceptance.SYNCED_TO.removesuffix("Z")
+    dates = {
+        "messages": "SendDate",
+        "message_opens": "OpenDate",
+        "message_reads": "ReadDate",
+        "message_clicks": "ClickDate",
+        "subscribed_contacts": "AdditionDate",
+    }
+    for table, column in dates.items():
+        records = result.records(table)
+        new = [record for record in truth[table] if record[column] >= since]
+        assert new and all(record in records for record in new), table
+        assert len(records) < len(truth[table]), table
+
+
+def test_given_a_state_of_the_future_when_read_then_nothing_comes_and_the_log_says_why() -> None:
+    # The standard suite does not collect the section `incremental`.
+    config = yaml.safe_load((ROOT / "acceptance-test-config.yml").read_text(encoding="utf-8"))
+    (entry,) = config["acceptance_tests"]["incremental"]["tests"]
+    path = ROOT / entry["future_state"]["future_state_path"]
+    result = read(json.loads(path.read_text(encoding="utf-8")))
+    assert [table for table in TABLES if result.records(table)] == ["lists"]
+    assert sum("lies in the future" in line for line in result.logs) == len(INCREMENTAL)
+    for table in INCREMENTAL:
+        assert result.stream_state(table)["synced_to"] < acceptance.FUTURE
