@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
@@ -132,6 +132,7 @@ class Account:
         self._fetched: Once[tuple[int, Window], _FetchedWindow] = Once(self._fetch_window)
         self._tables: Once[int, MessageTable] = Once(self._merge_windows)
         self._bounces: Once[int, dict[int, int]] = Once(self._fetch_bounces)
+        self._prefetcher = ThreadPoolExecutor(2, thread_name_prefix="prefetch")
         self.windows: list[Window] = []
         """The windows of messages that this sync needs."""
         self.selected: frozenset[int] | None = None
@@ -157,6 +158,10 @@ class Account:
     def messages(self, list_id: int) -> MessageTable:
         """Return the messages of a list, of all windows of this sync."""
         return self._tables.get(list_id)
+
+    def prefetch(self, list_id: int) -> None:
+        """Have the messages of a list fetched while others are read; its error is kept for all."""
+        self._prefetcher.submit(self._tables.get, list_id)
 
     def bounces(self, list_id: int) -> dict[int, int]:
         """Return BounceCount by message id, from the delivery reports of a list."""

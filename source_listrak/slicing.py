@@ -136,7 +136,11 @@ class Recheck:
         return None if due is None else due - self.every
 
 
-def page_blocks(pages: int, block: int) -> Iterator[tuple[int, int | None]]:
+PAGES_OF_A_BLOCK = 8
+"""A slice of more than twice as many pages is read in blocks of so many, by several workers."""
+
+
+def page_blocks(pages: int, block: int = PAGES_OF_A_BLOCK) -> Iterator[tuple[int, int | None]]:
     """Divide about `pages` pages into blocks (first page, last page), the last one open-ended.
 
     The number of pages is an estimate: a block that meets the end stops, and the last one reads

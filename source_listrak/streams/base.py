@@ -47,7 +47,9 @@ class Slice:
     :param added: columns that the rows do not carry themselves
     :param window: the span of `messages` that it reads
     :param message: (list, message) that is remembered when it cannot be reported on
-    :param expected_rows: how many rows counters promise, or -1
+    :param expected_rows: how many rows there are when all are read, by the counters, or -1
+    :param estimate: how many rows of this window to expect, or None
+    :param first_rows: the page to begin with, where it was read already
     :param first_page: the page to begin with
     :param last_page: the page to end with, or None for all
     :param error: why what stands here could not even be sliced
@@ -60,6 +62,8 @@ class Slice:
     window: Window | None = None
     message: tuple[int, int] | None = None
     expected_rows: int = -1
+    estimate: int | None = None
+    first_rows: Page | None = None
     first_page: int = 1
     last_page: int | None = None
     error: ListrakError | None = None
@@ -94,6 +98,8 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         self._sync = sync
         self._plan: StreamPlan | None = None
         self.progress = StreamProgress()
+        self.largest_page = 0
+        """The most rows that a page of this table has had so far."""
 
     @property
     def sync(self) -> Sync:
@@ -187,7 +193,10 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         repeated = rows = empty = 0
         number = piece.first_page
         while piece.last_page is None or number <= piece.last_page:
-            page = self._fetch(piece, number)
+            if number == piece.first_page and piece.first_rows is not None:
+                page = piece.first_rows
+            else:
+                page = self.fetch_page(piece, number)
             if not page.rows:
                 empty += 1
                 if (
@@ -213,7 +222,11 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
                     return
             number += 1
 
-    def _fetch(self, piece: Slice, number: int) -> Page:
+    def fetch_page(self, piece: Slice, number: int) -> Page:
+        """Return one page of a slice.
+
+        :raises ListrakError: the request failed for good
+        """
         envelope = self.sync.envelopes.build(self.operation, {**piece.arguments, "Page": number})
         page = self.sync.client.call(
             self.operation,
@@ -225,6 +238,8 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         )
         if page.removed_characters:
             self.sync.removed(self.name, page.removed_characters, self.progress)
+        if len(page.rows) > self.largest_page:
+            self.largest_page = len(page.rows)
         return page
 
     def read_records(

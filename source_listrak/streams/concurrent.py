@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airbyte_cdk.models import (
+    AirbyteEstimateTraceMessage,
     AirbyteMessage,
     AirbyteStateBlob,
     AirbyteStateMessage,
     AirbyteStateType,
     AirbyteStreamState,
-    FailureType,
+    AirbyteTraceMessage,
+    EstimateType,
     StreamDescriptor,
+    TraceType,
     Type,
 )
 from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
@@ -28,7 +30,7 @@ from airbyte_cdk.sources.types import Record
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.cursor import MAX_SKIPPED, Interval, Progress
-from source_listrak.soap.faults import Action, ListrakError
+from source_listrak.soap.faults import Action, ListrakError, unexpected
 
 if TYPE_CHECKING:
     from source_listrak.streams.base import ListrakStream, Slice
@@ -197,7 +199,12 @@ class StateCursor(Cursor):
         if stopped is not None:
             raise ListrakError(stopped.fault, stopped.detail) from None
         if failures > 1:
-            error.message = f"{error.message} ({failures} slices failed in all)"
+            # A new one: what failed for several streams is the same error in each.
+            raise AirbyteTracedException(
+                message=f"{error.message} ({failures} slices failed in all)",
+                internal_message=error.internal_message,
+                failure_type=error.failure_type,
+            )
         raise error
 
     def emit_state(self) -> None:
@@ -254,6 +261,48 @@ class StateCursor(Cursor):
                 self._skipped.remove(message)
 
 
+class Estimate:
+    """Tells the platform how many records to expect, as far as the counters have told by now.
+
+    Counters count from the beginning of a message, so a stream that reads only what is new of one
+    is not estimated.
+    """
+
+    def __init__(self, stream: ListrakStream) -> None:
+        self._stream = stream
+        self._rows = 0
+        self._is_known = True
+        self._emitted_at = time.monotonic()
+
+    def add(self, rows: int | None) -> None:
+        """Count a slice; None: nobody knows how many rows it has."""
+        if rows is None:
+            self._is_known = False
+            return
+        self._rows += rows
+        if time.monotonic() - self._emitted_at >= STATE_INTERVAL:
+            self.emit()
+
+    def emit(self) -> None:
+        """Put the estimate on the queue, if there is one."""
+        self._emitted_at = time.monotonic()
+        if self._is_known:
+            self._stream.sync.queue.put(
+                AirbyteMessage(
+                    type=Type.TRACE,
+                    trace=AirbyteTraceMessage(
+                        type=TraceType.ESTIMATE,
+                        emitted_at=time.time() * 1000,
+                        estimate=AirbyteEstimateTraceMessage(
+                            name=self._stream.name,
+                            type=EstimateType.STREAM,
+                            row_estimate=self._rows,
+                        ),
+                    ),
+                )
+            )
+
+
 class SliceGenerator(PartitionGenerator):
     """Hands out the slices of a table in order, each when its turn has come."""
 
@@ -269,12 +318,14 @@ class SliceGenerator(PartitionGenerator):
         stream, cursor = self._stream, self._cursor
         breaker = stream.sync.breaker
         stream.progress.began()
+        estimate = Estimate(stream)
         try:
             for piece in stream.slices():
                 number = cursor.begin(piece.key)
                 if number is None:
                     continue
                 stream.progress.add(known=1)
+                estimate.add(piece.estimate)
                 if piece.error is not None:
                     cursor.fail(piece.error, piece.label)
                     continue
@@ -284,20 +335,10 @@ class SliceGenerator(PartitionGenerator):
                     break
                 yield SlicePartition(stream, piece, number)
             breaker.check()
+            estimate.emit()
         except ListrakError as error:
             cursor.fail(error, "the rest of the stream")
         except Exception as error:
             cursor.fail(unexpected(stream.name, error), "the rest of the stream")
         cursor.outstanding.wait_for_all()
         cursor.finish()
-
-
-def unexpected(stream: str, error: Exception) -> AirbyteTracedException:
-    """Return a bug as an error that shows where it happened, without any value of a row."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return AirbyteTracedException(
-        message=f"An unexpected error occurred in {stream}: {type(error).__name__}. This is a "
-        "defect of the connector; the next sync reads only what is missing.",
-        internal_message=f"{type(error).__name__} at\n{frames}",
-        failure_type=FailureType.system_error,
-    )

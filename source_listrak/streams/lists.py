@@ -18,7 +18,7 @@ class Lists(ListrakStream):
 
     def slices(self) -> Iterator[Slice]:
         """Yield the one slice."""
-        yield Slice(key=((0,), (0,)), label="all lists")
+        yield Slice(key=((0,), (0,)), label="all lists", estimate=len(self.sync.account.list_ids()))
 
     def read_pages(self, piece: Slice) -> Iterator[list[dict[str, Any]]]:
         """Yield the records that the login brought, of the lists to replicate."""

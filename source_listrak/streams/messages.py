@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from source_listrak.account import UNKNOWN, Message, normal_instant
 from source_listrak.cursor import Interval, Progress
 from source_listrak.plan import StreamPlan
-from source_listrak.slicing import SENDS_SETTLE, Window, wall_end, wall_start
+from source_listrak.slicing import (
+    PAGES_OF_A_BLOCK,
+    SENDS_SETTLE,
+    Window,
+    page_blocks,
+    wall_end,
+    wall_start,
+)
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream, Slice
+
+ROWS_TO_LEARN_THE_PAGE_SIZE_FOR = 10_000
+"""A slice of more rows is worth waiting for its first page, to know how to divide it."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (wall-clock time, as all windows of requests)
 
@@ -88,7 +99,10 @@ class _MessageRows(ListrakStream):
         """Yield a slice per message that can have rows in this sync's window."""
         first = normal_instant(self.sync.date_of(wall_start(self.plan.since, self.sync.zone)))
         last = normal_instant(self.sync.date_of(wall_end(self.plan.window_end, self.sync.zone)))
-        for list_id in self.list_ids():
+        list_ids = self.list_ids()
+        for list_id, next_id in zip(list_ids, [*list_ids[1:], None], strict=True):
+            if next_id is not None:
+                self.sync.account.prefetch(next_id)
             try:
                 messages = self.sync.account.messages(list_id)
             except ListrakError as error:
@@ -103,7 +117,7 @@ class _MessageRows(ListrakStream):
                 if first <= message.sent < last:
                     piece = self._slice(list_id, message, bounces.get(message.ident, UNKNOWN))
                     if piece is not None:
-                        yield piece
+                        yield from self._blocks(piece)
 
     def _bounces(self, list_id: int) -> dict[int, int]:
         return {}
@@ -120,7 +134,50 @@ class _MessageRows(ListrakStream):
             added={"MsgID": message.ident},
             message=(list_id, message.ident),
             expected_rows=rows,
+            estimate=self._estimate(message, rows) if start <= self.plan.since else None,
         )
+
+    def _blocks(self, piece: Slice) -> Iterator[Slice]:
+        """Divide a slice that the counters say is large, so that several workers read it.
+
+        Nothing rests on the estimate: a block that meets the end stops, the last one is
+        open-ended. A block is keyed by its pages, so that one cut otherwise by the next attempt is
+        never taken for it.
+        """
+        rows = piece.expected_rows if piece.estimate is None else piece.estimate
+        pages = -(-rows // self.largest_page) if self.largest_page else 0
+        if pages <= 2 * PAGES_OF_A_BLOCK and (pages or rows <= ROWS_TO_LEARN_THE_PAGE_SIZE_FOR):
+            yield piece
+            return
+        # The first page tells how large pages are; it is read here and handed on.
+        try:
+            piece = replace(piece, first_rows=self.fetch_page(piece, 1))
+        except ListrakError:
+            # Whoever reads the slice meets the same error and deals with it.
+            self.sync.breaker.check()
+            yield piece
+            return
+        pages = -(-rows // self.largest_page) if self.largest_page else 0
+        if pages <= 2 * PAGES_OF_A_BLOCK:
+            yield piece
+            return
+        for first, last in page_blocks(pages):
+            yield replace(
+                piece,
+                key=(
+                    (*piece.key[0], first) if first > 1 else piece.key[0],
+                    piece.key[1] if last is None else (*piece.key[1], last),
+                ),
+                label=f"{piece.label}, pages {first} to {last or 'the end'}",
+                first_page=first,
+                last_page=last,
+                first_rows=piece.first_rows if first == 1 else None,
+                expected_rows=UNKNOWN,
+                estimate=piece.estimate if first == 1 else 0,
+            )
+
+    def _estimate(self, message: Message, rows: int) -> int | None:
+        return rows if rows >= 0 else None
 
     def _activity_start(self, list_id: int, message: Message) -> datetime | None:
         return self.plan.message_start(list_id, message.ident, message.sent)
@@ -238,6 +295,10 @@ class MessageSends(_MessageRows):
             # Zero delivered is no proof of no recipients: a message may still be going out.
             return UNKNOWN
         return delivered + bounces
+
+    def _estimate(self, message: Message, rows: int) -> int | None:
+        delivered = message.count("DeliverCount")
+        return rows if rows >= 0 else delivered if delivered >= 0 else None
 
     def _arguments(self, message: int, start: datetime) -> dict[str, Any]:
         return {"MsgID": message, "WSException": None}
