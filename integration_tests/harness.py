@@ -23,7 +23,7 @@ Message = dict[str, Any]
 # Time and patience of the process under test are set from outside its code: options for them
 # would have to be kept from users.
 _LAUNCH = """
-import datetime, json, sys
+import dataclasses, datetime, json, sys
 from source_listrak import source
 from source_listrak.soap import transport
 from source_listrak.streams import concurrent
@@ -32,6 +32,9 @@ if settings["now"]:
     source._now = lambda: datetime.datetime.fromisoformat(settings["now"])
 if settings["patience"]:
     transport.READ_POLICY = transport.RetryPolicy(**settings["patience"])
+    transport.CHECK_POLICY = dataclasses.replace(transport.READ_POLICY, deadline=2.0)
+for name, value in settings["transport"].items():
+    setattr(transport, name, value)
 if settings["state_interval"] is not None:
     concurrent.STATE_INTERVAL = settings["state_interval"]
 from source_listrak.run import run
@@ -131,12 +134,17 @@ def command(
     now: datetime | None = None,
     patience: Mapping[str, float] | None = None,
     state_interval: float | None = None,
+    transport: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """Return the command line that starts the connector."""
+    """Return the command line that starts the connector.
+
+    :param transport: constants of the transport to set, by name
+    """
     settings = {
         "now": now.isoformat() if now else None,
         "patience": patience,
         "state_interval": state_interval,
+        "transport": dict(transport or {}),
     }
     return [sys.executable, "-c", _LAUNCH, json.dumps(settings)]
 
