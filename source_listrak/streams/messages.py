@@ -100,6 +100,7 @@ class _MessageRows(ListrakStream):
         first = normal_instant(self.sync.date_of(wall_start(self.plan.since, self.sync.zone)))
         last = normal_instant(self.sync.date_of(wall_end(self.plan.window_end, self.sync.zone)))
         list_ids = self.list_ids()
+        done = Progress(self.plan.done)
         for list_id, next_id in zip(list_ids, [*list_ids[1:], None], strict=True):
             if next_id is not None:
                 self.sync.account.prefetch(next_id)
@@ -116,7 +117,11 @@ class _MessageRows(ListrakStream):
             for message in messages:
                 if first <= message.sent < last:
                     piece = self._slice(list_id, message, bounces.get(message.ident, UNKNOWN))
-                    if piece is not None:
+                    if piece is None:
+                        continue
+                    if done.is_already_done(piece.key):
+                        yield piece
+                    else:
                         yield from self._blocks(piece)
 
     def _bounces(self, list_id: int) -> dict[int, int]:
@@ -134,7 +139,12 @@ class _MessageRows(ListrakStream):
             added={"MsgID": message.ident},
             message=(list_id, message.ident),
             expected_rows=rows,
-            estimate=self._estimate(message, rows) if start <= self.plan.since else None,
+            # Counters count from the beginning; of a window that begins later, nobody knows.
+            estimate=(
+                self._estimate(message, rows)
+                if start <= max(self.plan.since, message.sent)
+                else None
+            ),
         )
 
     def _blocks(self, piece: Slice) -> Iterator[Slice]:
@@ -144,7 +154,7 @@ class _MessageRows(ListrakStream):
         open-ended. A block is keyed by its pages, so that one cut otherwise by the next attempt is
         never taken for it.
         """
-        rows = piece.expected_rows if piece.estimate is None else piece.estimate
+        rows = piece.estimate or 0
         pages = -(-rows // self.largest_page) if self.largest_page else 0
         if pages <= 2 * PAGES_OF_A_BLOCK and (pages or rows <= ROWS_TO_LEARN_THE_PAGE_SIZE_FOR):
             yield piece
@@ -269,6 +279,8 @@ class MessageSends(_MessageRows):
 
     def messages_since(self, plan: StreamPlan, list_ids: list[int]) -> datetime:
         """Return the oldest send date whose recipients are read."""
+        if plan.skipped:
+            return plan.since
         return min((self._start(plan, ident) for ident in list_ids), default=plan.window_end)
 
     def _start(self, plan: StreamPlan, list_id: int) -> datetime:
