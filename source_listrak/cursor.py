@@ -123,11 +123,13 @@ class StreamState:
     :param since: the start date of that; an earlier one in the configuration starts anew
     :param lists: the lists that `synced_to` holds for
     :param test_messages: whether test messages were read, in all that the state counts
+    :param time_zone: the zone in which the dates were read; another one makes them wrong
     :param recheck: days after and days every of the old messages' cycle
     :param skipped: (list, message) that could not be reported on and are asked again
     :param window_end: the end of the running window, None when complete
     :param window_lists: the lists of the running window
     :param window_since: the start date of the running window
+    :param window_recheck: the old messages' cycle of the running window
     :param done: intervals of the running window
     """
 
@@ -135,16 +137,20 @@ class StreamState:
     since: datetime | None = None
     lists: frozenset[int] = frozenset()
     test_messages: bool = True
+    time_zone: str | None = None
     recheck: tuple[int, int] | None = None
     skipped: tuple[tuple[int, int], ...] = ()
     window_end: datetime | None = None
     window_lists: frozenset[int] = frozenset()
     window_since: datetime | None = None
+    window_recheck: tuple[int, int] | None = None
     done: tuple[Interval, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
         """Return the state as Airbyte stores it."""
         state: dict[str, Any] = {"version": VERSION, "test_messages": self.test_messages}
+        if self.time_zone is not None:
+            state["time_zone"] = self.time_zone
         if self.synced_to is not None and self.since is not None:
             state["synced_to"] = _text(self.synced_to)
             state["since"] = _text(self.since)
@@ -156,6 +162,8 @@ class StreamState:
         if self.window_end is not None and self.window_since is not None:
             state["window_end"] = _text(self.window_end)
             state["window_since"] = _text(self.window_since)
+            if self.window_recheck:
+                state["window_recheck"] = list(self.window_recheck)
             if self.window_lists != self.lists or self.synced_to is None:
                 state["window_lists"] = sorted(self.window_lists)
             state["done"] = [[list(first), list(last)] for first, last in self.done]
@@ -178,23 +186,31 @@ class StreamState:
         if version != VERSION:
             return cls(), ["The state is not one of this connector: reading since the start date."]
         problems: list[str] = []
-        parsed = cls(test_messages=state.get("test_messages") is True)
+        zone = state.get("time_zone")
+        parsed = cls(
+            test_messages=state.get("test_messages") is True,
+            time_zone=zone if isinstance(zone, str) else None,
+        )
         synced_to, since = _instant(state.get("synced_to")), _instant(state.get("since"))
         lists = _ids(state.get("lists"))
-        if synced_to is not None and since is not None and lists is not None:
+        recheck = _recheck(state.get("recheck"))
+        if None not in (synced_to, since, lists, recheck):
+            assert synced_to is not None and since is not None
+            assert lists is not None and recheck is not None
             if synced_to > now:
                 problems.append("The state's synced_to lies in the future: taken for now.")
                 synced_to = now
-            recheck = state.get("recheck")
             parsed = replace(
                 parsed,
                 synced_to=synced_to,
                 since=since,
                 lists=lists,
-                recheck=(recheck[0], recheck[1]) if recheck and _is_key(recheck, 2) else None,
+                recheck=recheck or None,
             )
         elif "synced_to" in state:
+            # Nor does a running window count, whose slices were read from `synced_to` on only.
             problems.append("The state's synced_to cannot be read: reading since the start date.")
+            return cls(), problems
         skipped = state.get("skipped", [])
         if isinstance(skipped, list) and all(_is_key(pair, 2) for pair in skipped):
             parsed = replace(
@@ -207,11 +223,13 @@ class StreamState:
             end, window_since = _instant(state["window_end"]), _instant(state.get("window_since"))
             window_lists = _ids(state["window_lists"]) if "window_lists" in state else parsed.lists
             done = _intervals(state.get("done"))
+            window_recheck = _recheck(state.get("window_recheck"))
             if (
                 end is None
                 or window_since is None
                 or window_lists is None
                 or done is None
+                or window_recheck is None
                 or end > now
                 or (parsed.synced_to is not None and end < parsed.synced_to)
             ):
@@ -222,6 +240,7 @@ class StreamState:
                     window_end=end,
                     window_since=window_since,
                     window_lists=window_lists,
+                    window_recheck=window_recheck or None,
                     done=done,
                 )
         return parsed, problems
@@ -253,6 +272,15 @@ def _is_key(value: object, length: int | None = None) -> bool:
         and (length is None or len(value) == length)
         and all(type(part) is int for part in value)
     )
+
+
+def _recheck(value: object) -> tuple[int, int] | tuple[()] | None:
+    """Return days after and days every, nothing where there is no cycle, None when unreadable."""
+    if value is None:
+        return ()
+    if isinstance(value, list) and _is_key(value, 2) and all(1 <= days <= 3650 for days in value):
+        return value[0], value[1]
+    return None
 
 
 def _intervals(value: object) -> tuple[Interval, ...] | None:

@@ -38,6 +38,7 @@ class StreamPlan:
     recheck: Recheck | None
     recheck_before: Recheck | None
     test_messages: bool
+    time_zone: str
 
     def lists(self, visible: Iterable[int]) -> list[int]:
         """Return the lists to read, ascending."""
@@ -81,10 +82,12 @@ class StreamPlan:
             since=self.since if self.synced_to is not None else None,
             lists=self.covered,
             test_messages=self.test_messages,
+            time_zone=self.time_zone,
             recheck=_days(self.recheck_before),
             skipped=tuple(skipped),
             window_end=self.window_end,
             window_since=self.since,
+            window_recheck=_days(self.recheck),
             window_lists=frozenset(lists),
             done=tuple(done),
         )
@@ -96,6 +99,7 @@ class StreamPlan:
             since=self.since,
             lists=frozenset(lists),
             test_messages=self.test_messages,
+            time_zone=self.time_zone,
             recheck=_days(self.recheck),
             skipped=tuple(skipped),
         )
@@ -126,6 +130,9 @@ def make_plan(
     if config.include_test_messages and not parsed.test_messages:
         remarks.append("Test messages are included anew: reading since the start date.")
         parsed = StreamState()
+    if parsed.time_zone not in (None, config.time_zone):
+        remarks.append("The time zone was changed, so all dates: reading since the start date.")
+        parsed = StreamState()
     if parsed.synced_to is not None and parsed.since is not None and since < parsed.since:
         remarks.append("The start date was moved back: reading since the new start date.")
         parsed = StreamState()
@@ -145,17 +152,20 @@ def make_plan(
         done=parsed.done if resumes else (),
         skipped=parsed.skipped[-MAX_SKIPPED:],
         lookback=timedelta(days=config.lookback_days),
-        recheck=recheck,
-        recheck_before=(
-            Recheck(timedelta(days=parsed.recheck[0]), timedelta(days=parsed.recheck[1]))
-            if covers and parsed.recheck
-            else None
-        ),
+        # A window is finished by the cycle that it began with: what was done of it left out the
+        # messages that were not due by that one. The next window sees that the cycle changed.
+        recheck=_cycle(parsed.window_recheck) if resumes else recheck,
+        recheck_before=_cycle(parsed.recheck) if covers else None,
         test_messages=config.include_test_messages,
+        time_zone=config.time_zone,
     )
     if resumes:
         remarks.append(f"Resuming the window that ends {plan.window_end:%Y-%m-%dT%H:%M:%SZ}.")
     return plan, remarks
+
+
+def _cycle(days: tuple[int, int] | None) -> Recheck | None:
+    return Recheck(timedelta(days=days[0]), timedelta(days=days[1])) if days else None
 
 
 def _days(recheck: Recheck | None) -> tuple[int, int] | None:

@@ -125,6 +125,11 @@ class StateCursor(Cursor):
         self._progress = Progress(self._plan.done)
         self._most_intervals = stream.config.num_workers + 1
         self._skipped = list(self._plan.skipped)
+        self._skipped_now: set[tuple[int, int]] = set()
+        self._read_now: dict[tuple[int, int], set[tuple[int, int | None]]] = {
+            message: set() for message in self._skipped
+        }
+        """Of the messages skipped before: the spans of pages read by now."""
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
@@ -138,11 +143,13 @@ class StateCursor(Cursor):
     @property
     def state(self) -> MutableMapping[str, Any]:
         """The state as of now."""
+        # First what is done, then what of it was skipped: no message falls between the two.
+        done = self._progress.intervals(self._most_intervals)
         with self._lock:
             skipped = list(self._skipped)
             if self._is_complete:
+                skipped = [message for message in skipped if not self._is_recovered(message)]
                 return self._plan.complete(self._lists, skipped).as_json()
-        done = self._progress.intervals(self._most_intervals)
         return self._plan.running(self._lists, done, skipped).as_json()
 
     def begin(self, key: Interval) -> int | None:
@@ -167,11 +174,10 @@ class StateCursor(Cursor):
                 self.fail(error, piece.label)
                 return
             elif piece.message is not None:
-                self._no_longer_skipped(piece.message)
+                self._read_of_skipped(piece)
             self._progress.done(partition.number, piece.key)
             self._stream.progress.add(done=1)
-            if time.monotonic() - self._emitted_at >= STATE_INTERVAL:
-                self.emit_state()
+            self.emit_state(after=STATE_INTERVAL)
         finally:
             self.outstanding.give_back()
 
@@ -207,12 +213,17 @@ class StateCursor(Cursor):
             )
         raise error
 
-    def emit_state(self) -> None:
-        """Put the state on the queue, behind the records that it counts."""
+    def emit_state(self, *, after: float = 0.0) -> None:
+        """Put the state on the queue, behind the records that it counts.
+
+        :param after: seconds that must have passed since the last one
+        """
         # One at a time: an older state must not overtake a newer one.
         if not self._emitting.acquire(blocking=False):
             return
         try:
+            if time.monotonic() - self._emitted_at < after:
+                return
             self._emitted_at = time.monotonic()
             message = AirbyteMessage(
                 type=Type.STATE,
@@ -245,6 +256,7 @@ class StateCursor(Cursor):
         self._stream.progress.add(skipped=1)
         self._stream.sync.logger.warning(f"{self._stream.name}: {error.message}")
         with self._lock:
+            self._skipped_now.add(piece.message)
             if piece.message not in self._skipped:
                 self._skipped.append(piece.message)
             dropped = self._skipped[:-MAX_SKIPPED]
@@ -255,10 +267,29 @@ class StateCursor(Cursor):
                 f"{message} is forgotten: only a full refresh asks it again."
             )
 
-    def _no_longer_skipped(self, message: tuple[int, int]) -> None:
+    def _read_of_skipped(self, piece: Slice) -> None:
+        """Note what was read of a message that was skipped before.
+
+        It is only forgotten when the window is complete: until then, an attempt that has to read
+        it again must read it since the start date again.
+        """
+        assert piece.message is not None
         with self._lock:
-            if message in self._skipped:
-                self._skipped.remove(message)
+            if piece.message in self._read_now:
+                self._read_now[piece.message].add((piece.first_page, piece.last_page))
+
+    def _is_recovered(self, message: tuple[int, int]) -> bool:
+        """Tell whether all pages of a message that was skipped before were read by this attempt."""
+        if message in self._skipped_now:
+            return False
+        page = 1
+        for first, last in sorted(self._read_now.get(message, ()), key=lambda pages: pages[0]):
+            if first != page:
+                return False
+            if last is None:
+                return True
+            page = last + 1
+        return False
 
 
 class Estimate:
