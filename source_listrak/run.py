@@ -118,6 +118,8 @@ _STATE = '{"type":"STATE"'
 
 def _log_to(output: Output) -> None:
     """Write log lines where the messages go, so that they cannot tear each other."""
+    # When the reader is gone, logging would print the line on stderr, past the filter of secrets.
+    logging.raiseExceptions = False
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(output)
