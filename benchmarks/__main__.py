@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import platform
+import statistics
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -138,13 +142,20 @@ class Bench:
             _reader(config, ["message_opens"])()  # fills the simulator's page cache
             idle = _reader(config, ["lists"])()
             sim.reset_counts()
-            run = _reader(config, TABLES)()
+            with Utilisation(sim) as utilisation:
+                run = _reader(config, TABLES)()
             requests = sum(sim.counts.values())
         bound = requests * latency / workers
         row = [opens, run.records, requests, run.wall - idle.wall, bound, run.cpu - idle.cpu,
                (run.wall - idle.wall - (run.cpu - idle.cpu)) / bound, run.peak_mb]  # fmt: skip
         self.raw["giant"] = row
-        return table(
+        self.raw["giant, in flight by tenths"] = utilisation.tenths()
+        busy = table(
+            f"The same: requests in flight (of {workers}), mean of each tenth of the time",
+            [f"{tenth}0 %" for tenth in range(1, 11)],
+            [utilisation.tenths()],
+        )
+        return busy + "\n" + table(
             f"One message with very many opens, {latency * 1000:.0f} ms, {workers} workers",
             ["opens", "records", "requests", "s", "requests x latency / workers", "CPU s",
              "(s - CPU s) / bound", "peak MB"],
@@ -214,6 +225,37 @@ class Bench:
         return "\n".join(sections)
 
 
+class Utilisation:
+    """Samples how many requests the server has in hand."""
+
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        self._simulator = simulator
+        self._samples: list[int] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+
+    def __enter__(self) -> Utilisation:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._over.wait(0.1):
+            self._samples.append(int(self._simulator.status()["in_flight"]))
+
+    def tenths(self) -> list[float]:
+        """Return the mean of each tenth of the time from the first request to the last."""
+        busy = [index for index, sample in enumerate(self._samples) if sample]
+        samples = self._samples[busy[0] : busy[-1] + 1] if len(busy) >= 10 else [0] * 10
+        edges = [round(len(samples) * tenth / 10) for tenth in range(11)]
+        return [
+            statistics.mean(samples[begin:end] or [0]) for begin, end in itertools.pairwise(edges)
+        ]
+
+
 def _config(url: str, **options: Any) -> dict[str, Any]:
     return {
         "username": "demo",
@@ -258,8 +300,6 @@ def main() -> None:
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0))
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from lxml import etree
 
 from benchmarks.measure import ROOT, measure
-from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig
+from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig, Truth
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.envelope import (
     PASSWORD_PLACEHOLDER,
@@ -60,10 +60,6 @@ def reader() -> Section:
     builder = EnvelopeBuilder()
     rows: list[list[object]] = []
     with Simulator(SimulatorConfig(account=account)) as sim:
-        lists = sim.truth_ids() if hasattr(sim, "truth_ids") else None
-        del lists
-        from integration_tests.simulator import Truth
-
         truth = Truth(sim.account, None, None)
         list_id = next(iter(truth.records("lists")))["ListID"]
         message_id = next(iter(truth.records("messages")))["MsgID"]
@@ -71,8 +67,8 @@ def reader() -> Section:
             arguments = {
                 "ListID": list_id,
                 "MsgID": message_id,
-                "StartDate": datetime(2000, 1, 1),  # noqa: DTZ001  wall clock
-                "EndDate": datetime(2100, 1, 1),  # noqa: DTZ001  wall clock
+                "StartDate": datetime(2000, 1, 1),
+                "EndDate": datetime(2100, 1, 1),
                 "IncludeTestMessages": True,
                 "Page": 1,
                 "WSException": None,
@@ -99,12 +95,12 @@ def _post(sim: Simulator, operation: str, envelope: bytes) -> bytes:
     body = envelope.replace(USERNAME_PLACEHOLDER, user.encode()).replace(
         PASSWORD_PLACEHOLDER, escaped.encode()
     )
-    request = urllib.request.Request(  # noqa: S310  the simulator's own address
+    request = urllib.request.Request(
         sim.url,
         data=body,
         headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": soap_action(operation)},
     )
-    with urllib.request.urlopen(request) as response:  # noqa: S310
+    with urllib.request.urlopen(request) as response:
         content: bytes = response.read()
         return content
 
@@ -114,8 +110,8 @@ def envelopes() -> Section:
     builder = EnvelopeBuilder()
     arguments = {
         "MsgID": 4711,
-        "StartDate": datetime(2024, 1, 1),  # noqa: DTZ001  wall clock
-        "EndDate": datetime(2024, 2, 1),  # noqa: DTZ001  wall clock
+        "StartDate": datetime(2024, 1, 1),
+        "EndDate": datetime(2024, 2, 1),
         "Page": 3,
     }
     seconds = best(lambda: builder.build("ReportRangeMessageContactOpen", arguments))

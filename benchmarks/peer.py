@@ -20,7 +20,7 @@ def main(url: str, user_name: str, password: str, tables: list[str]) -> None:
     client = zeep.Client(str(WSDL))
     service = client.create_service(next(iter(client.wsdl.bindings)), url)
     header = {"WSUser": {"UserName": user_name, "Password": password}}
-    start, end = datetime(2000, 1, 1), datetime(2100, 1, 1)  # noqa: DTZ001  wall clock
+    start, end = datetime(2000, 1, 1), datetime(2100, 1, 1)
     lists = service.GetContactListCollection(_soapheaders=header)
     for one in lists or []:
         messages = service.ReportListMessageActivity(

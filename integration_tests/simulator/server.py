@@ -284,6 +284,7 @@ class Simulator:
             {
                 "counts": self.counts,
                 "fault_counts": self.fault_counts,
+                "in_flight": self._in_flight,
                 "peak_in_flight": self.peak_in_flight,
                 "now": self.account.now,
                 "hidden_lists": sorted(self.account.hidden_lists),
