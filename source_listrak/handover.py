@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from typing import Any
 
@@ -38,6 +39,12 @@ class HandoverQueue:
                 finally:
                     self._waiting -= 1
         self._items.put(item)
+
+    def abandon(self) -> None:
+        """Let everybody go on who waits for room: nobody is going to read."""
+        with self._room:
+            self._most = sys.maxsize
+            self._room.notify_all()
 
     def get(self) -> Any:
         """Return the next item; wait for one."""

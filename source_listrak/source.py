@@ -220,6 +220,13 @@ class SourceListrak(AbstractSource):
         try:
             with Reporter(counts, logger):
                 yield from source.read(cast("Any", underlying))
+        except GeneratorExit:
+            # Whoever read stopped reading: no thread may wait for it for ever.
+            sync.breaker.interrupt()
+            self._queue.abandon()
+            for cursor in self._cursors:
+                cursor.outstanding.abandon()
+            raise
         except AirbyteTracedException as error:
             if error.internal_message != "Concurrent read failure":
                 raise

@@ -49,6 +49,7 @@ class Outstanding:
         self._most = most
         self._out = 0
         self._is_stopped = False
+        self._is_abandoned = False
         self._changed = threading.Condition()
 
     def take(self) -> None:
@@ -72,7 +73,13 @@ class Outstanding:
     def wait_for_all(self) -> None:
         """Wait until no slice is out; each one ends, since every wait of a request has a limit."""
         with self._changed:
-            self._changed.wait_for(lambda: self._out == 0)
+            self._changed.wait_for(lambda: self._out == 0 or self._is_abandoned)
+
+    def abandon(self) -> None:
+        """Let everybody go on: nobody reads the output any more, nor starts slices handed out."""
+        with self._changed:
+            self._is_stopped = self._is_abandoned = True
+            self._changed.notify_all()
 
 
 class SlicePartition(Partition):
