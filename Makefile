@@ -1,0 +1,115 @@
+# Every command sets up what it needs in $(VENV) first. `make help` lists the commands.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# make test PYTHON=python3.12 gets an environment of its own, beside that of python3.
+PYTHON ?= python3
+VENV ?= .venv$(subst /,-,$(patsubst %,-%,$(patsubst /%,%,$(filter-out python3,$(PYTHON)))))
+# make demo CONFIG=secrets/config.json reads a real account instead of the simulator's.
+CONFIG ?=
+# make unit ARGS="-k slicing -x"
+ARGS ?=
+IMAGE ?= airbyte/source-listrak:dev
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The suites may run side by side (make -j), so each keeps its cache apart.
+PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@
+WITH_SIMULATOR = env PATH='$(abspath $(BIN)):$(PATH)' python -m integration_tests.acceptance run
+CLIENTS := $(VENV)-clients
+
+##@ Commands
+
+.PHONY: demo
+demo: $(READY) ## replicate a simulated account into DuckDB and compare (CONFIG=path: a real account)
+	$(BIN)/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
+
+.PHONY: test
+test: lint types unit integration ## all quick checks: lint, types, unit and integration tests
+
+.PHONY: format
+format: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix-only --exit-zero .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## delete environments, caches and output
+	rm -rf .venv .venv-* build dist demo-output .tmp *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Parts of `make test`
+
+.PHONY: lint
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: $(READY) ## tests without a socket
+	$(PYTEST) unit_tests $(ARGS)
+
+.PHONY: integration
+integration: $(READY) ## tests against the simulator
+	$(PYTEST) integration_tests -m 'not slow and not image_tests and not clients and not browser' $(ARGS)
+
+##@ Longer checks (whatever is added here gets a line in .ci/run)
+
+.PHONY: slow
+slow: $(READY) ## the tests left out of `make test` for their length
+	$(PYTEST) unit_tests integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
+
+.PHONY: acceptance
+acceptance: $(READY) ## airbyte-cdk connector test, against the simulator
+	$(WITH_SIMULATOR) airbyte-cdk connector test --pytest-arg=-m --pytest-arg='not image_tests'
+
+.PHONY: image
+image: ## build the Docker image (IMAGE=name)
+	scripts/image.sh build '$(IMAGE)'
+
+.PHONY: image-test
+image-test: image $(READY) ## run the image against the simulator, then airbyte-cdk image test
+	scripts/image.sh exec $(PYTEST) integration_tests -m image_tests \
+	  --connector-image '$(IMAGE)' --read-from-streams=all --read-scenarios=sample_config $(ARGS)
+	scripts/image.sh exec $(WITH_SIMULATOR) airbyte-cdk image test --image '$(IMAGE)'
+
+.PHONY: clients
+clients: $(READY) $(CLIENTS)/.ready ## PyAirbyte, in an environment of its own, reads through the connector
+	CLIENTS_PYTHON='$(CLIENTS)/bin/python' $(PYTEST) integration_tests -m clients $(ARGS)
+
+.PHONY: browser
+browser: $(READY) ## open the demo's report and the documentation's diagram in headless Chromium
+	$(PYTEST) integration_tests -m browser $(ARGS)
+
+##@ Other
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@printf '\nVariables: PYTHON=%s VENV=%s CONFIG= ARGS= IMAGE=%s\n' '$(PYTHON)' '$(VENV)' '$(IMAGE)'
+
+# Installed again whenever the dependencies may have changed.
+$(READY): pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo 'Python 3.10 to 3.13 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@echo 'Setting up $(VENV): about a minute, once'
+	$(PYTHON) -m venv '$(VENV)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# Their dependencies and the connector's are not to meet: a platform keeps them apart, too.
+$(CLIENTS)/.ready: integration_tests/clients/requirements.txt
+	@echo 'Setting up $(CLIENTS): about a minute, once'
+	$(PYTHON) -m venv '$(CLIENTS)'
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
