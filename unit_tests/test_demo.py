@@ -1,0 +1,149 @@
+"""The demo's own promises: types, whole loads, and a comparison that sees every difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from demo.compare import compare
+from demo.connector import configured_catalog, describe
+from demo.load import Spool, connect, create_views, load, sql_type
+from source_listrak import SourceListrak
+
+ANALYTICS = Path(__file__).resolve().parents[1] / "analytics"
+SCHEMAS = {
+    "events": {
+        "properties": {
+            "MsgID": {"type": ["null", "integer"]},
+            "EmailAddress": {"type": ["null", "string"]},
+            "At": {"type": ["null", "string"], "format": "date-time"},
+            "Tags": {"type": ["null", "array"], "items": {"type": "string"}},
+            "Vmta": {"type": ["null", "object"], "properties": {"ID": {"type": "integer"}}},
+        }
+    }
+}
+ROW = {
+    "MsgID": 7,
+    "EmailAddress": "someone@example.com",
+    "At": "2024-03-10T07:00:00.117000Z",
+    "Tags": ["a", "b"],
+    "Vmta": {"ID": 3},
+}
+
+
+@pytest.fixture
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(":memory:") as connection:
+        yield connection
+
+
+def _fill(database: duckdb.DuckDBPyConnection, folder: Path, rows: list[dict[str, Any]]) -> None:
+    with Spool(folder, SCHEMAS) as spool:
+        for row in rows:
+            spool.add("events", row)
+    load(database, SCHEMAS, spool, "main")
+
+
+def test_a_row_comes_back_as_it_went_in(
+    database: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    huge = "x" * (20 * 1024 * 1024)
+    _fill(database, tmp_path, [ROW, {"MsgID": 8, "EmailAddress": huge}])
+    rows = database.execute(
+        'SELECT MsgID, EmailAddress, CAST("At" AS VARCHAR), Tags, Vmta FROM events ORDER BY MsgID'
+    ).fetchall()
+    assert rows == [
+        (7, "someone@example.com", "2024-03-10 07:00:00.117+00", ["a", "b"], {"ID": 3}),
+        (8, huge, None, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        pytest.param([], id="a row too many"),
+        pytest.param([ROW, ROW], id="a repeated row once"),
+        pytest.param([ROW | {"At": "2024-03-10T07:00:00.118000Z"}], id="another instant"),
+        pytest.param([ROW | {"Tags": ["b", "a"]}], id="another order"),
+        pytest.param([ROW | {"Vmta": {}}], id="a null within"),
+        pytest.param([{"MsgID": 7}], id="nulls"),
+    ],
+)
+def test_compare_sees_a_difference_and_names_no_address(
+    database: duckdb.DuckDBPyConnection, tmp_path: Path, truth: list[dict[str, Any]]
+) -> None:
+    _fill(database, tmp_path / "records", [ROW])
+    (difference,) = compare(database, SCHEMAS, {"events": truth}, tmp_path / "truth")
+    assert str(difference).startswith("events: ")
+    assert str(difference).endswith("for example at MsgID 7")
+    assert "example.com" not in str(difference)
+
+
+def test_compare_is_content_with_equal_rows_in_any_order(
+    database: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    other = ROW | {"MsgID": 8}
+    _fill(database, tmp_path / "records", [ROW, other, ROW])
+    assert not compare(database, SCHEMAS, {"events": [other, ROW, ROW]}, tmp_path / "truth")
+
+
+def test_every_column_of_every_stream_has_a_type_and_the_views_fit_the_tables(
+    database: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    config = {"username": "someone", "password": "secret"}
+    schemas = {one.name: one.get_json_schema() for one in SourceListrak().streams(config)}
+    with Spool(tmp_path, schemas) as spool:
+        pass
+    load(database, schemas, spool, "main")
+    assert create_views(database, ANALYTICS) == ["campaigns", "deliverability", "engagement_by_day"]
+    for view in ("campaigns", "deliverability", "engagement_by_day"):
+        assert database.table(view).fetchall() == []
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "null"}, {"type": ["integer", "string"]}])
+def test_a_schema_without_one_type_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no SQL type"):
+        sql_type(schema)
+
+
+def test_the_configured_catalog_reads_whole_streams_by_key() -> None:
+    stream = {"name": "lists", "source_defined_primary_key": [["ListID"]]}
+    assert configured_catalog([stream]) == {
+        "streams": [
+            {
+                "stream": stream,
+                "sync_mode": "full_refresh",
+                "destination_sync_mode": "overwrite",
+                "primary_key": [["ListID"]],
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "lines"),
+    [
+        ({"log": {"level": "WARN", "message": "a\nb"}}, ["WARN  a"]),
+        ({"log": {"level": "DEBUG", "message": "a"}}, []),
+        ({"log": {"level": "INFO", "message": ""}}, ["INFO  "]),
+        ({"trace": {"error": {"message": "locked"}}}, ["ERROR locked"]),
+        (
+            {
+                "trace": {
+                    "stream_status": {
+                        "status": "INCOMPLETE",
+                        "stream_descriptor": {"name": "lists"},
+                    }
+                }
+            },
+            ["lists: incomplete"],
+        ),
+        ({"state": {}}, []),
+    ],
+)
+def test_a_person_reads_sentences_not_messages(message: dict[str, Any], lines: list[str]) -> None:
+    assert list(describe(message)) == lines
