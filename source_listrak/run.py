@@ -61,6 +61,8 @@ def run(args: list[str] | None = None) -> None:
     It leaves by `os._exit`: workers may wait on a full queue or on the network, and Python would
     wait for them.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as the protocol has it, whatever the locale
     output = Output(sys.stdout)
     source = SourceListrak()
     _leave_on_signals(source, output)
