@@ -87,7 +87,8 @@ class RetryPolicy:
 
 
 READ_POLICY = RetryPolicy()
-CHECK_POLICY = RetryPolicy(deadline=25.0)
+CHECK_POLICY = RetryPolicy(deadline=20.0)
+"""A check has 30 seconds in all, the start of the process on a slow machine included."""
 
 
 def secret_forms(password: str) -> tuple[str, ...]:
