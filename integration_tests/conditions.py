@@ -94,9 +94,7 @@ def requests(sim: Simulator) -> int:
 def differences(sim: Simulator, result: Result, tables: Any = harness.TABLES) -> dict[str, str]:
     """Return the tables whose records are not the truth, and how they differ."""
     truth = sim.truth(since=SINCE)
-    found = {
-        table: harness.difference(result.records(table), truth[table]) for table in tables
-    }
+    found = {table: harness.difference(result.records(table), truth[table]) for table in tables}
     return {table: how for table, how in found.items() if how}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integration_tests import harness
+from integration_tests import fuzz, harness
 from integration_tests.conditions import (
     BUSY_MESSAGE,
     NOW,
@@ -502,3 +502,9 @@ def test_given_the_configuration_is_wrong_then_the_field_is_named_before_any_req
     assert "'num_workers'" in error["message"]
     assert error["failure_type"] == "config_error"
     assert done.code == 1
+
+
+def test_given_responses_mutated_at_random_then_rows_or_a_named_error_come() -> None:
+    outcomes = fuzz.run(1500, seed=20240101)
+    assert sum(outcomes.values()) == 1500
+    assert {"rows", "malformed", "invalid_logon", "refused_xml"} <= set(outcomes)

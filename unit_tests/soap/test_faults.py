@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from airbyte_cdk.models import FailureType
 
-
 from source_listrak.soap import faults
 from source_listrak.soap.faults import (
     FAULTS,
@@ -138,12 +137,15 @@ def test_given_a_status_and_no_word_of_the_body_then_it_decides(
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_each_fault_says_what_to_do_and_who_can_mend_it(fault: Fault) -> None:
     assert fault.message.endswith(".")
-    assert fault.failure_type is {
-        Action.STOP: FailureType.config_error,
-        Action.RETRY: FailureType.transient_error,
-        Action.SKIP: FailureType.system_error,
-        Action.REFUSE: FailureType.system_error,
-    }[fault.action]
+    assert (
+        fault.failure_type
+        is {
+            Action.STOP: FailureType.config_error,
+            Action.RETRY: FailureType.transient_error,
+            Action.SKIP: FailureType.system_error,
+            Action.REFUSE: FailureType.system_error,
+        }[fault.action]
+    )
     error = ListrakError(fault, "ReportX of message 7: HTTP 500")
     assert error.message == f"{fault.message} (ReportX of message 7: HTTP 500)"
     assert str(error) == error.message
@@ -186,7 +188,5 @@ def test_given_an_error_with_values_when_unexpected_then_only_places_are_told() 
 
 
 def test_the_table_in_the_documentation_is_the_table_of_faults() -> None:
-    assert TABLE.read_text(encoding="utf-8") == table(), (
-        "run: python -m unit_tests.soap.docs_table"
-    )
+    assert TABLE.read_text(encoding="utf-8") == table(), "run: python -m unit_tests.soap.docs_table"
     assert TABLE.is_relative_to(Path(__file__).resolve().parents[2] / "docs")
