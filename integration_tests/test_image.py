@@ -62,7 +62,6 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["docker", *arguments],  # noqa: S607 - scripts/image.sh says which docker
         capture_output=True,
-        text=True,
         encoding="utf-8",
         timeout=300,
         check=False,

@@ -1,0 +1,147 @@
+"""Clients that nobody here wrote read through the connector: PyAirbyte, into its DuckDB cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from integration_tests.harness import ROOT, TABLES, command
+from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from source_listrak.streams import STREAMS
+
+pytestmark = pytest.mark.clients
+
+Key = tuple[Any, ...]
+KEYS = {stream.name: stream.primary_key for stream in STREAMS}
+START_DATE = "2023-01-01"
+FIRST = datetime(2023, 6, 1, tzinfo=timezone.utc)
+SYNC = ROOT / "integration_tests" / "clients" / "pyairbyte_sync.py"
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The interpreter of the clients' environment."""
+    found = os.environ.get("CLIENTS_PYTHON")
+    if not found:
+        pytest.skip("there is no environment of the clients: make clients")
+    return str(Path(found).absolute())
+
+
+@pytest.fixture
+def simulator() -> Iterator[SimulatorProcess]:
+    account = AccountConfig(recipients_per_message=60, contacts_per_list=80, now=FIRST)
+    with SimulatorProcess(SimulatorConfig(account=account)) as simulator:
+        yield simulator
+
+
+class PyAirbyte:
+    """PyAirbyte with one cache, and the connector as an executable whose clock can be set."""
+
+    def __init__(self, python: str, simulator: SimulatorProcess, folder: Path) -> None:
+        self.python = python
+        self.folder = folder
+        self.executable = folder / "source-listrak"
+        self.config = folder / "config.json"
+        settings = {
+            "username": simulator.config.user_name,
+            "password": simulator.config.password,
+            "start_date": START_DATE,
+            "endpoint": simulator.url,
+        }
+        self.config.write_text(json.dumps(settings), encoding="utf-8")
+
+    def sync(self, now: datetime, *options: str) -> None:
+        """Read all streams, as at a moment."""
+        line = shlex.join(command(now=now))
+        self.executable.write_text(f'#!/bin/sh\ncd {ROOT} && exec {line} "$@"\n', encoding="utf-8")
+        self.executable.chmod(0o755)
+        done = subprocess.run(
+            [self.python, str(SYNC), str(self.executable), str(self.config), ".", *options],
+            cwd=self.folder,
+            env={**os.environ, "AIRBYTE_OFFLINE_MODE": "1", "DO_NOT_TRACK": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.folder / "cache.duckdb"), read_only=True) as database:
+            return database.execute(sql).fetchall()
+
+    def rows(self, table: str) -> int:
+        ((rows,),) = self.query(f"SELECT COUNT(*) FROM listrak.{table}")  # noqa: S608
+        return int(rows)
+
+    def keys(self, table: str) -> Counter[Key]:
+        """Return how often each key is there."""
+        columns = ", ".join(KEYS[table])
+        found = self.query(f"SELECT {columns}, COUNT(*) FROM listrak.{table} GROUP BY ALL")  # noqa: S608
+        return Counter({row[:-1]: row[-1] for row in found})
+
+
+@pytest.fixture
+def pyairbyte(python: str, simulator: SimulatorProcess, tmp_path: Path) -> PyAirbyte:
+    return PyAirbyte(python, simulator, tmp_path)
+
+
+def keys_of(records: dict[str, list[dict[str, Any]]], table: str) -> Counter[Key]:
+    return Counter(tuple(row.get(column) for column in KEYS[table]) for row in records[table])
+
+
+def assert_holds(pyairbyte: PyAirbyte, *truths: dict[str, list[dict[str, Any]]]) -> None:
+    """Every key that was there at a sync and no other; repeated only what the account repeats.
+
+    A recipient can open twice, and PyAirbyte removes no duplicates among the rows of one sync.
+    To SQL, a key with an address that Listrak left out equals no other. A contact that left its
+    list stays: nothing tells of it.
+    """
+    for table in TABLES:
+        now, found = keys_of(truths[-1], table), pyairbyte.keys(table)
+        assert now, table
+        ever = set().union(*(keys_of(truth, table) for truth in truths))
+        assert found.keys() == ever, table
+        repeated = [key for key, rows in found.items() if rows > 1 and None not in key]
+        assert all(now[key] > 1 for key in repeated), table
+
+
+def test_given_a_new_cache_when_time_passes_between_syncs_then_it_holds_what_the_account_does(
+    pyairbyte: PyAirbyte, simulator: SimulatorProcess
+) -> None:
+    """One full sync and two incremental ones, whose states PyAirbyte keeps."""
+    sizes, truths = [], []
+    for months in range(3):
+        now = FIRST + timedelta(days=40 * months)
+        simulator.set_now(now)
+        simulator.reset_counts()
+        pyairbyte.sync(now)
+        truths.append(simulator.truth(since=START_DATE, until=now))
+        assert_holds(pyairbyte, *truths)
+        sizes.append(len(pyairbyte.keys("message_opens")))
+    assert sizes == sorted(set(sizes)), "time must have brought something"
+    ((messages,),) = pyairbyte.query("SELECT COUNT(*) FROM listrak.messages WHERE OpenCount > 0")
+    # Each message takes two requests: the rows, and the page without any.
+    assert simulator.counts["ReportRangeMessageContactOpen"] < 2 * messages, "all was read again"
+
+
+def test_given_a_filled_cache_when_read_in_full_again_then_it_holds_the_same(
+    pyairbyte: PyAirbyte, simulator: SimulatorProcess
+) -> None:
+    pyairbyte.sync(FIRST)
+    truth = simulator.truth(since=START_DATE, until=FIRST)
+    for table in TABLES:
+        assert pyairbyte.rows(table) == len(truth[table]), table
+    pyairbyte.sync(FIRST, "--full-refresh")
+    assert_holds(pyairbyte, truth)
