@@ -63,6 +63,10 @@ integration: $(READY) ## tests against the simulator
 
 ##@ Longer checks (whatever is added here gets a line in .ci/run)
 
+.PHONY: fuzz
+fuzz: $(READY) ## 100,000 mutated responses lead to rows or to a named error (ARGS="--seed 2")
+	$(BIN)/python -m integration_tests.fuzz $(ARGS)
+
 .PHONY: slow
 slow: $(READY) ## the tests left out of `make test` for their length
 	$(PYTEST) unit_tests integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
