@@ -19,7 +19,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The suites may run side by side (make -j), so each keeps its cache apart.
 PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@
-WITH_SIMULATOR = env PATH='$(abspath $(BIN)):$(PATH)' python -m integration_tests.acceptance run
+WITH_SIMULATOR = $(BIN)/python -m integration_tests.acceptance run
+AIRBYTE_CDK = '$(abspath $(BIN))/airbyte-cdk'
 CLIENTS := $(VENV)-clients
 
 ##@ Commands
@@ -73,7 +74,7 @@ slow: $(READY) ## the tests left out of `make test` for their length
 
 .PHONY: acceptance
 acceptance: $(READY) ## airbyte-cdk connector test, against the simulator
-	$(WITH_SIMULATOR) airbyte-cdk connector test --pytest-arg=-m --pytest-arg='not image_tests'
+	$(WITH_SIMULATOR) $(AIRBYTE_CDK) connector test --pytest-arg=-m --pytest-arg='not image_tests'
 
 .PHONY: image
 image: ## build the Docker image (IMAGE=name)
@@ -83,14 +84,14 @@ image: ## build the Docker image (IMAGE=name)
 image-test: image $(READY) ## run the image against the simulator, then airbyte-cdk image test
 	scripts/image.sh exec $(PYTEST) integration_tests -m image_tests \
 	  --connector-image '$(IMAGE)' --read-from-streams=all --read-scenarios=sample_config $(ARGS)
-	scripts/image.sh exec $(WITH_SIMULATOR) airbyte-cdk image test --image '$(IMAGE)'
+	scripts/image.sh exec $(WITH_SIMULATOR) $(AIRBYTE_CDK) image test --image '$(IMAGE)'
 
 .PHONY: clients
 clients: $(READY) $(CLIENTS)/.ready ## PyAirbyte, in an environment of its own, reads through the connector
 	CLIENTS_PYTHON='$(CLIENTS)/bin/python' $(PYTEST) integration_tests -m clients $(ARGS)
 
 .PHONY: browser
-browser: $(READY) ## open the demo's report and the documentation's diagram in headless Chromium
+browser: $(READY) ## open the demo's report in headless Chromium
 	$(PYTEST) integration_tests -m browser $(ARGS)
 
 ##@ Other

@@ -24,6 +24,7 @@ from rich.console import Console
 from demo.compare import compare
 from demo.connector import Connector, ConnectorError, configured_catalog
 from demo.load import Schemas, Spool, connect, create_views, load
+from demo.report import write_report
 from demo.show import make_console, show_campaigns, show_counts
 from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 
@@ -102,6 +103,9 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> int:
             say(f"{len(schemas)} tables, and the views {', '.join(views)}")
             show_counts(console, database, list(schemas))
             show_campaigns(console, database)
+            report = options.output / "report.html"
+            write_report(database, report)
+            title(f"report: open {report} in a browser")
             if simulator is not None:
                 title("compare: does every table equal what the simulator holds?")
                 truth = simulator.truth(since=START_DATE)

@@ -2,6 +2,7 @@
 # Builds the connector's image, and runs commands that use it, on the host's network.
 #   scripts/image.sh build IMAGE [docker build options]
 #   scripts/image.sh exec COMMAND...    COMMAND finds an engine behind `docker`
+#   scripts/image.sh available          whether either can work here
 # Where a Docker daemon answers, it is used. Where none does, the tool beside the checkout sets up
 # an engine of its own (IMAGE_TOOL=path: another such tool).
 set -euo pipefail
@@ -52,8 +53,11 @@ case ${1:-} in
       "$@"
     fi
     ;;
+  available)
+    has_daemon || [ -f "$tool" ]
+    ;;
   *)
-    sed -n '2,7p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,8p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
