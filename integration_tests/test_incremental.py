@@ -310,14 +310,14 @@ def test_syncs_around_and_inside_a_change_of_the_clock_lose_nothing(
         lists=2,
         start=change - 3 * DAY,
         now=change + 2 * DAY,
-        messages_per_list=40,
+        messages_per_list=20,
         engagement_days=2,
         uniform=True,
         recipients_per_message=8,
     )
     destination = Destination()
     settings = {"lookback_days": lookback, **EVERYTHING}
-    for minutes in (-130, -61, -60, -31, -1, 0, 1, 29, 30, 59, 60, 61, 119, 121, 190):
+    for minutes in (-61, -1, 0, 30, 59, 60, 119, 190):
         now = change + timedelta(minutes=minutes)
         if cut:
             take(simulated, destination, now - timedelta(minutes=1), cut=cut, **settings)

@@ -17,9 +17,10 @@ from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import ConnectorSpecification
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_listrak import shards
 from source_listrak.config import ListrakConfig
 from source_listrak.soap.faults import unexpected
-from source_listrak.source import SourceListrak, SyncFailed
+from source_listrak.source import SourceListrak, SyncFailed, _now
 
 LEAVE_WITHIN = 3.5
 """Seconds after a signal in which the last state is written; then the process ends anyway."""
@@ -82,6 +83,8 @@ def run(args: list[str] | None = None) -> None:
 def _run(source: SourceListrak, args: list[str], output: Output) -> int:
     entrypoint = ListrakEntrypoint(source)
     _log_to(output)
+    if args[:1] == [shards.COMMAND]:
+        return _run_shards(args[1:], output)
     try:
         parsed = entrypoint.parse_args(args)
     except SystemExit as error:  # argparse, which has told what is wrong
@@ -115,10 +118,25 @@ def _run(source: SourceListrak, args: list[str], output: Output) -> int:
     return 0
 
 
+def _run_shards(args: list[str], output: Output) -> int:
+    """Print the shards of an account, or one sentence that tells what is wrong."""
+    _log_to(sys.stderr)
+    try:
+        output.write(shards.run(args, _now()) + "\n")
+    except SystemExit as error:  # argparse, which has told what is wrong
+        return error.code if isinstance(error.code, int) else 1
+    except Exception as error:
+        if not isinstance(error, AirbyteTracedException):
+            error = unexpected("the connector", error)
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
 _STATE = '{"type":"STATE"'
 
 
-def _log_to(output: Output) -> None:
+def _log_to(output: Output | TextIO) -> None:
     """Write log lines where the messages go, so that they cannot tear each other."""
     # When the reader is gone, logging would print the line on stderr, past the filter of secrets.
     logging.raiseExceptions = False

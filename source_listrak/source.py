@@ -87,7 +87,7 @@ class SourceListrak(AbstractSource):
         try:
             parsed = self._parse(config)
             parsed.since(_now())
-            self._log_in(self._sync(parsed, CHECK_POLICY, logger), parsed)
+            self.log_in(self._sync(parsed, CHECK_POLICY, logger), parsed)
         except AirbyteTracedException as error:
             return False, error.message
         return True, None
@@ -142,7 +142,7 @@ class SourceListrak(AbstractSource):
             streams.append(stream)
         if not streams:
             return
-        self._log_in(sync, parsed)
+        self.log_in(sync, parsed)
         self._prepare_account(sync, streams)
         yield from self._read_concurrently(sync, streams, logger)
 
@@ -169,7 +169,8 @@ class SourceListrak(AbstractSource):
         declarations = {stream.name: stream for stream in STREAMS}
         return Sync(config, declarations, policy, self._queue, self._repository, logger)
 
-    def _log_in(self, sync: Sync, config: ListrakConfig) -> None:
+    @staticmethod
+    def log_in(sync: Sync, config: ListrakConfig) -> None:
         """Ask for the lists, on one thread: failed logins lock the account.
 
         :raises AirbyteTracedException: the login failed, or configured lists are not visible
