@@ -434,3 +434,16 @@ def test_certificates_are_verified() -> None:
     context = pool.conn_kw["ssl_context"]
     assert context.verify_mode is transport.ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+@pytest.mark.parametrize("reference", ["&#2608512289;", "&#x110000;", "&#" + "9" * 5000 + ";"])
+def test_given_a_reference_to_no_character_on_a_page_like_others_then_it_is_removed_and_counted(
+    reference: str, wire: Wire
+) -> None:
+    rows = row("a@example.com") * 2
+    wire.answers = lambda: Answer(200, page(rows))
+    wire.call()
+    wire.answers = lambda: Answer(200, page(rows.replace("a@", f"a{reference}@", 1)))
+    found = wire.call()
+    assert [one["EmailAddress"] for one in found.rows] == ["a@example.com"] * 2
+    assert found.removed_characters == 1
