@@ -81,10 +81,10 @@ def run(args: list[str] | None = None) -> None:
 
 
 def _run(source: SourceListrak, args: list[str], output: Output) -> int:
-    entrypoint = ListrakEntrypoint(source)
-    _log_to(output)
     if args[:1] == [shards.COMMAND]:
         return _run_shards(args[1:], output)
+    entrypoint = ListrakEntrypoint(source)
+    _log_to(output)
     try:
         parsed = entrypoint.parse_args(args)
     except SystemExit as error:  # argparse, which has told what is wrong
