@@ -93,7 +93,7 @@ class EnvelopeBuilder:
                 sentinels[name] = _FIRST_INT_SENTINEL + index
         try:
             if self._client is None:
-                self._client = Client(str(_WSDL))
+                self._client = Client(str(_WSDL))  # type: ignore[no-untyped-call]
             binding = self._client.service._binding
             elements = binding.get(operation).input.body.type.elements
             if "WSException" in dict(elements):

@@ -1,22 +1,24 @@
 """Response bytes -> typed records, by lxml, from the stream's JSON schema.
 
-Every response is parsed by lxml, which decides whether it is well-formed and where its rows are.
-Making Python objects of every element then costs more than the parse itself. So rows that are
-spelled as the service spells them (tags without attributes, a fixed order, text without markup) are
-cut out of the same text by one expression, the stencil; it has to account for every character
-between the result's tags, and where it does not, the rows are read from the parsed tree instead.
-Both ways give the same records.
+lxml decides whether a response is well-formed and where its rows are. Making Python objects of
+every element then costs more than the parse itself. So rows that are spelled as the service spells
+them (tags without attributes, in one order, text without markup) are cut out of the text by one
+expression, the stencil; it has to account for every character between the result's tags. Then lxml
+need not build a tree of them, only check the whole and build what is around them. Where the
+stencil does not fit, the rows are read from the tree. Both ways give the same records.
 """
 
 from __future__ import annotations
 
 import codecs
-import math
 import re
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+from operator import itemgetter
 from typing import Any, NoReturn
+from xml.sax.saxutils import escape
 
 from lxml import etree
 
@@ -26,10 +28,13 @@ MAX_DEPTH = 256
 """Elements within elements; libxml2's own limit too. A right response has 7 levels."""
 MAX_LEARNED_FIELDS = 64
 """Elements of a row that the stencil knows; the largest row has 22."""
+BLOCK = 2**15
+"""Characters that the stencil cuts at once: what a processor's cache holds."""
 LEARNED_ROWS = 20
 """Rows of the tree that tell the order of elements where the stencil did not fit."""
 
 Convert = Callable[[str], Any]
+_Layout = tuple[tuple[str, bool], ...]
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _XML_SPACE = " \t\r\n"
@@ -111,9 +116,16 @@ class ResponseReader:
         self._result = f"{operation}Result"
         self._row = row
         self._fields = _fields(schema, dates, date_text_fields)
-        # The order of a row's elements as seen so far. It only ever decides how quickly a page is
-        # read, so threads need not agree about it.
-        self._order: tuple[str, ...] = ()
+        self._opening = re.compile(rf"<((?:[\w.-]+:)?){self._result}(?:\s[^<>]*)?>")
+        self._is_flat = not any(field.nested or field.is_array for field in self._fields.values())
+        # What pages have shown so far: the elements that came before each element of a row, those
+        # that no row was without, and the layout that follows. It only decides how quickly a page
+        # is read, never what comes of it.
+        self._lock = threading.Lock()
+        self._before: dict[str, set[str]] = {}
+        self._always: set[str] | None = None
+        self._layout: _Layout = ()
+        self._stencil: _Stencil | None = None
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
@@ -122,24 +134,27 @@ class ResponseReader:
         :raises ResponseError: one of its subclasses, whatever the bytes are, and no other error
         """
         text = _decoded(body, content_type)
+        _refuse_document_type(text)
+        page, fitting = self._read_quickly(text)
+        if page is not None:
+            return page
         root, text, removed = _parsed(text, content_type)
-        response = self._find_response(root, _is_html(text, content_type))
+        result = self._find_result(root, _is_html(text, content_type))
+        if result is None:
+            return Page([], False, removed)
+        rows = self._rows_by_tree(result)
+        self._learn(result, fitting)
+        return Page(rows, True, removed)
+
+    def _find_result(self, root: etree._Element, is_html: bool) -> etree._Element | None:
+        """Return the element whose children are the rows, None if it is nil or missing."""
+        response = self._find_response(root, is_html)
         results = [child for child in response if _local(child) == self._result]
         if len(results) > 1:
             raise MalformedResponse(f"the response holds more than one {self._result}")
         result = results[0] if results and not _is_nil(results[0]) else None
-        around, rows = text, None
-        if result is not None and len(result):
-            start, end = self._span(text, result)
-            rows = self._rows_by_stencil(text, start, end, result)
-            if rows is not None:
-                # The stencil knows every element between, so the rest is where to look.
-                around = text[:start] + text[end:]
-        if "WSException" in around:
-            _raise_in_band_error(root, no_result=result is None)
-        if result is None:
-            return Page([], False, removed)
-        return Page(self._rows_by_tree(result) if rows is None else rows, True, removed)
+        _raise_in_band_error(root, no_result=result is None)
+        return result
 
     def _find_response(self, root: etree._Element, is_html: bool) -> etree._Element:
         if _local(root) != "Envelope":
@@ -170,7 +185,7 @@ class ResponseReader:
     def _record(self, parent: etree._Element, known: _Known) -> dict[str, Any]:
         record: dict[str, Any] = {}
         for child in parent:
-            field = known[child.tag]
+            field = known[str(child.tag)]
             if field is None:
                 continue
             text = child.text
@@ -190,7 +205,7 @@ class ResponseReader:
                     record[field.name] = value
         return record
 
-    def _value(self, element: etree._Element, field: _Field) -> Any:
+    def _value(self, element: etree._Element, field: _Field) -> object:
         if len(element):
             self._raise_wrong_type(field)
         try:
@@ -203,40 +218,61 @@ class ResponseReader:
 
     # The quick way
 
-    def _span(self, text: str, result: etree._Element) -> tuple[int, int]:
-        """Return where the content of the result begins and ends in the text; -1 if unsure."""
-        name = f"{result.prefix}:{self._result}" if result.prefix else self._result
-        tag = text.find(f"<{name}")
-        # A comment or CDATA section before the first tag of that name could hold a false one. None
-        # after it can mislead: the stencil has no place for markup other than the rows' tags.
-        if tag < 0 or text.find("<!", 0, tag) >= 0:
-            return -1, -1
-        return text.find(">", tag) + 1, text.rfind(f"</{name}>")
-
-    def _rows_by_stencil(
-        self, text: str, start: int, end: int, result: etree._Element
-    ) -> list[dict[str, Any]] | None:
-        """Cut the rows out of the text of a well-formed response; None if they do not fit."""
-        # libxml2 makes "\n" of a carriage return. A date that was never set leaves its key out.
-        if not 0 < start < end or text.find("\r", start, end) >= 0 or not self._is_flat:
-            return None
-        if self._layout is None:
-            self._learn(result, 0)
+    def _read_quickly(self, text: str) -> tuple[Page | None, int]:
+        """Return the page if the stencil fits, and how many rows it fitted at least."""
         layout = self._layout
-        if layout is None or text.find(">0001-01-01", start, end) >= 0:
-            return None
-        stencil = _stencil(f"{result.prefix}:" if result.prefix else "", self._row, layout)
-        found = stencil.findall(text, start, end)
-        if found[-1][-1]:
-            self._learn(result, len(found) - 1)
-            return None
-        make = self._makers.get(layout)
-        if make is None:
-            make = self._makers[layout] = _maker(layout, self._fields)
-        try:
-            return make(found, text.find("&", start, end) >= 0)
-        except _WrongType as error:
-            self._raise_wrong_type(error.field)
+        opening = self._opening.search(text)
+        if not layout or opening is None:
+            return None, 0
+        prefix = opening[1]
+        start, end = opening.end(), text.rfind(f"</{prefix}{self._result}>")
+        # A comment, CDATA section or instruction before that tag could hold a false one. None after
+        # it can mislead: the stencil has no place for markup other than the rows' tags. And the
+        # parser makes a line feed of a carriage return, where the stencil takes text as it is.
+        if (
+            end < start
+            or text.find("<!", 0, start) >= 0
+            or text.find("<?", 1, start) >= 0
+            or text.find("\r", start, end) >= 0
+        ):
+            return None, 0
+        root = _parse(text[:start] + text[end:])
+        if root is None or sum(1 for _ in root.iter("{*}" + self._result)) != 1:
+            return None, 0
+        gap = r"\s*" if text[start].isspace() else ""
+        stencil = self._stencil
+        if stencil is None or stencil.spelling != (layout, prefix, gap):
+            stencil = self._stencil = _Stencil(layout, prefix, gap, self._row, self._fields)
+        rows, fits = stencil.cut(text, start, end)
+        if not fits or not _is_well_formed(text):
+            return None, len(rows)
+        if self._find_result(root, is_html=False) is None:
+            return Page([], False, 0), 0
+        return Page(rows, True, 0), 0
+
+    def _learn(self, result: etree._Element, first: int) -> None:
+        """Add what a few rows hold to what is known of the layout, or forget it all."""
+        if not self._is_flat:
+            return
+        with self._lock:
+            for row in result[first : first + LEARNED_ROWS]:
+                names = list(dict.fromkeys(map(_local, row)))
+                for index, name in enumerate(names):
+                    self._before.setdefault(name, set()).update(names[:index])
+                filled = {_local(child) for child in row if child.text}
+                self._always = filled if self._always is None else self._always & filled
+            always = self._always or set()
+            try:
+                order = tuple(TopologicalSorter(self._before).static_order())
+            except CycleError:
+                order = ()
+            if not order or len(order) > MAX_LEARNED_FIELDS:
+                # Rows in contradicting orders, or without end new elements: begin anew.
+                self._before = {}
+                self._always = None
+                order = ()
+            self._layout = tuple((name, name in always) for name in order)
+
 
 # Fields
 
@@ -245,7 +281,7 @@ def _blank_is_none(pattern: str, convert: Convert) -> Convert:
     """Return a strict converter: exactly `pattern`, or None for nothing but space."""
     matches = re.compile(pattern).fullmatch
 
-    def strict(text: str) -> Any:
+    def strict(text: str) -> object:
         text = text.strip(_XML_SPACE)
         if not text:
             return None
@@ -256,22 +292,20 @@ def _blank_is_none(pattern: str, convert: Convert) -> Convert:
     return strict
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("too large")
-    return value
-
-
-_INTEGER = "[+-]?[0-9]{1,18}"
-_DECIMAL = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
-# What each type of a column is called in a message, how its text is spelled, and what reads it.
-_TYPES: dict[str, tuple[str, str, Convert]] = {
-    "integer": ("an integer", _INTEGER, int),
-    "number": ("a decimal number", _DECIMAL, _finite),
-    "boolean": ("a boolean", "true|false|1|0", _BOOLEANS.__getitem__),
+# Of each type of a column: what a message calls it, all its spellings, the spellings that the
+# stencil takes, and what reads those (or raises ValueError, after which the tree is read). The
+# lengths keep integers within 64 bits and decimals finite.
+_TYPES: dict[str, tuple[str, str, str, Convert]] = {
+    "integer": ("an integer", "[+-]?[0-9]{1,18}", "[0-9-]{1,18}", int),
+    "number": (
+        "a decimal number",
+        r"[+-]?(?=\.?[0-9])[0-9]{0,300}(?:\.[0-9]*)?",
+        "[0-9.-]{1,99}",
+        float,
+    ),
+    "boolean": ("a boolean", "true|false|1|0", "true|false|1|0", _BOOLEANS.__getitem__),
 }
 
 
@@ -309,8 +343,8 @@ def _field(name: str, column: Mapping[str, Any], dates: DateReader, is_date_text
     types = {declared} if isinstance(declared, str) else set(declared)
     (kind,) = types - {"null"}
     if kind in _TYPES:
-        called, pattern, convert = _TYPES[kind]
-        return _Field(name, called, _blank_is_none(pattern, convert), pattern, convert)
+        called, pattern, capture, convert = _TYPES[kind]
+        return _Field(name, called, _blank_is_none(pattern, convert), capture, convert)
     if kind == "object":
         return _Field(name, "an object", str, nested=_fields(column, dates, ()))
     if kind == "array":
@@ -319,68 +353,153 @@ def _field(name: str, column: Mapping[str, Any], dates: DateReader, is_date_text
         convert = dates.date_time
         # The reader of dates is strict itself.
         return _Field(
-            name, "a date-time", _blank_is_none("(?s:.*)", convert), r"[0-9T:.+\-Z]+", convert, is_date=True
+            name,
+            "a date-time",
+            _blank_is_none("(?s:.*)", convert),
+            r"[0-9T:.+\-Z]+",
+            convert,
+            is_date=True,
         )
     if is_date_text:
-        return _Field(name, "a string", dates.date_text, is_date=True)
+        convert = dates.date_text
+        return _Field(name, "a string", convert, convert_clean=convert, is_date=True)
     return _Field(name, "a string", str)
 
 
-def _pattern(field: _Field | None) -> str | None:
-    """Return what the stencil accepts as the text of an element: None for any text, maybe none."""
-    if field is None or (field.capture is None and not field.is_array and field.nested is None):
-        return None
-    return field.capture or ""
+class _Known(dict[str, "_Field | None"]):
+    """Fields by the tags of one response, in whatever namespace they are."""
+
+    def __init__(self, fields: Mapping[str, _Field]) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def __missing__(self, tag: str) -> _Field | None:
+        field = self[tag] = self._fields.get(tag.rpartition("}")[2])
+        return field
 
 
-@lru_cache(256)
-def _stencil(
-    prefix: str, row: str, order: tuple[tuple[str, str | None], ...]
-) -> re.Pattern[str] | None:
-    """Return the expression that cuts one row at a time, or None if rows hold more than text.
+class _Stencil:
+    """What cuts rows of one layout out of a text, and makes records of the pieces.
 
-    A typed element must be there, and has one group. A string may be absent, and has two: its text
-    if that is not empty, and something if it is there but empty. The last group takes all that is
-    left where a row does not fit, so matches always follow one another without a gap.
+    The expression has one group for each element, and a second one for a string that is not always
+    there: something where the element is there but empty. The last group takes all that is left
+    where a row does not fit, so the matches always follow one another without a gap.
+
+    :param layout: the elements of a row
+    :param prefix: the namespace prefix of their tags, with its colon
+    :param gap: expression of the space between tags
     """
-    parts = [rf"\s*<{prefix}{re.escape(row)}>\s*"]
-    for name, pattern in order:
-        tag = prefix + re.escape(name)
-        if pattern is None:
-            parts.append(rf"(?:<{tag}(?:>([^<]+)|( ?/?>))(?:</{tag}>)?\s*)?")
-        elif pattern:
-            parts.append(rf"<{tag}>({pattern})</{tag}>\s*")
-        else:
-            return None
-    parts.append(rf"</{prefix}{re.escape(row)}>\s*|([\s\S]+)")
-    return re.compile("".join(parts))
+
+    def __init__(
+        self, layout: _Layout, prefix: str, gap: str, row: str, fields: Mapping[str, _Field]
+    ) -> None:
+        self.spelling = layout, prefix, gap
+        parts = [f"{gap}<{prefix}{re.escape(row)}>{gap}"]
+        groups: list[str] = []
+        plain: list[str] = []
+        resolving: list[str] = []
+        scope: dict[str, Any] = {"resolved": _resolved}
+        self._has_gaps = False
+        self._dates: list[Callable[[dict[str, Any]], Any]] = []
+        for index, (name, is_always) in enumerate(layout):
+            tag = prefix + re.escape(name)
+            field = fields.get(name)
+            if field is None:
+                parts.append(rf"(?:<{tag}(?:>[^<]*</{tag}>| ?/>){gap})?")
+                continue
+            value, blank = f"value{index}", f"blank{index}"
+            scope[f"convert{index}"] = field.convert_clean
+            converted = f"convert{index}({{}})" if field.convert_clean is not str else "{}"
+            resolved = converted.format(f'(resolved({value}) if "&" in {value} else {value})')
+            converted = converted.format(value)
+            groups.append(value)
+            if field.capture is not None:
+                resolved = converted
+                parts.append(rf"<{tag}>({field.capture})</{tag}>{gap}")
+                otherwise = "None"
+            elif is_always:
+                parts.append(rf"<{tag}>([^<]*)</{tag}>{gap}")
+            else:
+                parts.append(rf"<{tag}(?:>([^<]+)</{tag}>|(></{tag}>| ?/>)){gap}")
+                groups.append(blank)
+                otherwise = f'("" if {blank} else None)'
+            if not is_always:
+                self._has_gaps = True
+                parts[-1] = f"(?:{parts[-1]})?"
+                converted = f"({converted} if {value} else {otherwise})"
+                resolved = f"({resolved} if {value} else {otherwise})"
+            if field.is_date:
+                self._dates.append(itemgetter(name))
+            plain.append(f"{name!r}: {converted}")
+            resolving.append(f"{name!r}: {resolved}")
+        self._last_tag = f"</{prefix}{row}>"
+        parts.append(rf"</{prefix}{re.escape(row)}>{gap}|([\s\S]+)")
+        groups.append("rest")
+        if len(groups) == 1:
+            # With a single group, findall would return texts and not tuples.
+            parts.insert(0, "()")
+            groups.insert(0, "nothing")
+        self._expression = re.compile("".join(parts))
+        # Made as the standard library makes named tuples: a literal with the names of the schema
+        # takes a third of the time of `dict(zip(…))`, and that is where the time goes.
+        self._plain, self._resolving = (
+            eval(  # noqa: S307 (made of names that this file and the schema choose)
+                f"lambda found: [{{{', '.join(items)}}} for {', '.join(groups)} in found]", scope
+            )
+            for items in (plain, resolving)
+        )
+
+    def cut(self, text: str, start: int, end: int) -> tuple[list[dict[str, Any]], bool]:
+        """Return the records of a part of a text, and whether the stencil fits all of it.
+
+        :return: without a fit, the records of some rows before the one that does not fit
+        """
+        records: list[dict[str, Any]] = []
+        last = text.rfind(self._last_tag, start, end) + len(self._last_tag)
+        if last < start or text[last:end].strip():
+            return records, not text[start:end].strip()
+        make = self._resolving if text.find("&", start, last) >= 0 else self._plain
+        while start < last:
+            # In blocks, so that the pieces of a large page need no memory of their own.
+            tag = text.find(self._last_tag, start + BLOCK, last)
+            stop = tag + len(self._last_tag) if tag >= 0 else last
+            found = self._expression.findall(text, start, stop)
+            try:
+                records += make(found)
+            except ValueError:
+                return records, False  # the other way knows which field it was
+            if found[-1][-1]:
+                return records[:-1], False
+            start = stop
+        if self._has_gaps or any(None in map(date, records) for date in self._dates):
+            records = [
+                {name: value for name, value in record.items() if value is not None}
+                for record in records
+            ]
+        return records, True
 
 
-_REFERENCE = re.compile("&(?:#x([0-9a-fA-F]+)|#([0-9]+)|(lt|gt|amp|quot|apos));")
-_PREDEFINED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
+_NUMBERED = re.compile("&#(?:x([0-9a-fA-F]+)|([0-9]+));")
+
+
+def _character(match: re.Match[str]) -> str:
+    try:
+        return escape(chr(int(match[1], 16) if match[1] else int(match[2])))
+    except (OverflowError, ValueError):
+        # No character at all, for which the check of the whole text refuses it.
+        return ""
 
 
 def _resolved(text: str) -> str:
     """Resolve the references of a text that is known to be well-formed."""
-
-    def character(match: re.Match[str]) -> str:
-        hexadecimal, decimal, name = match.groups()
-        if name:
-            return _PREDEFINED[name]
-        return chr(int(hexadecimal, 16) if hexadecimal else int(decimal))
-
-    return _REFERENCE.sub(character, text)
+    if "&#" in text:
+        # An ampersand stays a reference, or what follows it could become one.
+        text = _NUMBERED.sub(_character, text)
+    text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
+    return text.replace("&apos;", "'").replace("&amp;", "&")
 
 
 # XML
-
-
-class _Names(dict[str, str]):
-    """Local names by tag, of one response."""
-
-    def __missing__(self, tag: str) -> str:
-        name = self[tag] = tag.rpartition("}")[2]
-        return name
 
 
 def _local(element: etree._Element) -> str:
@@ -415,15 +534,14 @@ _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
 def _parsed(text: str, content_type: str | None) -> tuple[etree._Element, str, int]:
     """Return the root, the text that was parsed, and how many forbidden characters it lost."""
-    _refuse_document_type(text)
-    root = _parse(text, huge=False)
+    root = _parse(text)
     if root is not None:
         return root, text, 0
     # Now for what clean pages should not pay for: forbidden characters, and texts over 10 MB.
     text, removed = _without_forbidden(text)
     # Again, since what was removed may have hidden one; a huge tree lifts the guard on entities.
     _refuse_document_type(text)
-    root = _parse(text, huge=True)
+    root = _parse(text, huge_tree=True)
     if root is None or _TOO_DEEP(root):
         if _is_html(text, content_type):
             raise HtmlPage("the response is a web page")
@@ -431,25 +549,47 @@ def _parsed(text: str, content_type: str | None) -> tuple[etree._Element, str, i
     return root, text, removed
 
 
-def _parse(text: str, *, huge: bool) -> etree._Element | None:
-    # A parser of its own for each response: a shared one would make threads wait for each other.
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        attribute_defaults=False,
-        remove_comments=True,
-        remove_pis=True,
-        strip_cdata=True,
-        collect_ids=False,
-        huge_tree=huge,
-    )
+_SAFE: dict[str, Any] = {
+    "encoding": "utf-8",
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "dtd_validation": False,
+    "attribute_defaults": False,
+    "remove_comments": True,
+    "remove_pis": True,
+    "strip_cdata": True,
+    "collect_ids": False,
+}
+
+
+class _NoTree:
+    """A parser's target that keeps nothing: what is left is the check, at half the time."""
+
+    def close(self) -> None:
+        return None
+
+
+# A parser of its own for each response: a shared one would make threads wait for each other.
+
+
+def _parse(text: str, *, huge_tree: bool = False) -> etree._Element | None:
+    """Return the root, None for what is not well-formed."""
     try:
-        return etree.fromstring(text.encode(), parser)
+        parser = etree.XMLParser(**_SAFE, huge_tree=huge_tree)
+        root: etree._Element = etree.fromstring(text.encode(), parser)
     except (etree.LxmlError, ValueError):
         return None
+    return root
+
+
+def _is_well_formed(text: str) -> bool:
+    try:
+        parser = etree.XMLParser(target=_NoTree(), **_SAFE)  # type: ignore[call-overload]
+        etree.fromstring(text.encode(), parser)
+    except (etree.LxmlError, ValueError):
+        return False
+    return True
 
 
 def _prolog_end(text: str) -> int:

@@ -1,0 +1,182 @@
+"""Request envelopes: filled templates are what zeep itself would have sent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zeep
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from source_listrak.soap import envelope
+from source_listrak.soap.envelope import (
+    NAMESPACE,
+    PASSWORD_PLACEHOLDER,
+    USERNAME_PLACEHOLDER,
+    EnvelopeBuilder,
+    soap_action,
+)
+
+WSDL = Path(envelope.__file__).with_name("IntegrationService.wsdl")
+SPAN = ("StartDate", "EndDate")
+MESSAGES = ("ListID", *SPAN, "IncludeTestMessages", "WSException")
+EVENTS = ("MsgID", *SPAN, "Page")
+OPERATIONS = {
+    "GetContactListCollection": (),
+    "ReportListMessageActivity": MESSAGES,
+    "ReportListMessageDelivery": MESSAGES,
+    "ReportRangeMessageContactClick": EVENTS,
+    "ReportRangeMessageContactOpen": EVENTS,
+    "ReportRangeMessageContactRead": EVENTS,
+    "ReportRangeMessageContactRemoval": EVENTS,
+    "ReportRangeMessageContactBounces": EVENTS,
+    "ReportMessageContactSent": ("MsgID", "Page", "WSException"),
+    "ReportRangeSubscribedContacts": ("ListID", *SPAN, "Page"),
+}
+INTS = st.integers(min_value=-(2**31), max_value=2**31 - 1)
+DATES = st.datetimes(min_value=datetime(1000, 1, 1)).map(lambda date: date.replace(microsecond=0))
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "ListID": INTS,
+    "MsgID": INTS,
+    "Page": INTS,
+    "StartDate": DATES,
+    "EndDate": DATES,
+    "IncludeTestMessages": st.booleans(),
+    "WSException": st.none(),
+}
+BUILDER = EnvelopeBuilder()
+CLIENT = zeep.Client(str(WSDL))
+
+
+def _canonical(xml: bytes) -> bytes:
+    return etree.tostring(etree.fromstring(xml), method="c14n")
+
+
+def _from_zeep(operation: str, arguments: dict[str, Any]) -> bytes:
+    message = CLIENT.create_message(
+        CLIENT.service,
+        operation,
+        _soapheaders={"WSUser": {"UserName": "the user", "Password": "the password"}},
+        **{name: zeep.xsd.Nil if value is None else value for name, value in arguments.items()},
+    )
+    return etree.tostring(message)
+
+
+def _with_credentials(xml: bytes) -> bytes:
+    xml = xml.replace(USERNAME_PLACEHOLDER, b"the user")
+    return xml.replace(PASSWORD_PLACEHOLDER, b"the password")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@given(data=st.data())
+def test_a_filled_template_is_the_message_that_zeep_makes(
+    operation: str, data: st.DataObject
+) -> None:
+    arguments = {name: data.draw(VALUES[name], label=name) for name in OPERATIONS[operation]}
+    built = BUILDER.build(operation, arguments)
+    assert _canonical(_with_credentials(built)) == _canonical(_from_zeep(operation, arguments))
+
+
+def test_an_argument_that_equals_a_sentinel_of_another_stays_in_its_place() -> None:
+    first = envelope._FIRST_INT_SENTINEL
+    arguments = {"MsgID": first + 1, "Page": first}
+    built = EnvelopeBuilder().build("ReportMessageContactSent", arguments)
+    for _ in range(2):
+        root = etree.fromstring(built)
+        assert root.findtext(f".//{{{NAMESPACE}}}MsgID") == str(first + 1)
+        assert root.findtext(f".//{{{NAMESPACE}}}Page") == str(first)
+
+
+def test_an_envelope_is_utf_8_with_a_declaration_and_one_place_for_each_credential() -> None:
+    built = BUILDER.build("GetContactListCollection", {})
+    assert built.startswith(b"<?xml version='1.0' encoding='utf-8'?>")
+    assert built.count(USERNAME_PLACEHOLDER) == built.count(PASSWORD_PLACEHOLDER) == 1
+
+
+def test_dates_are_wall_clock_time_in_whole_seconds() -> None:
+    date = datetime(2024, 1, 2, 3, 4, 5, 678901)
+    arguments = {"ListID": 1, "StartDate": date, "EndDate": date, "Page": 1}
+    assert b">2024-01-02T03:04:05<" in BUILDER.build("ReportRangeSubscribedContacts", arguments)
+
+
+def test_an_aware_date_is_refused() -> None:
+    date = datetime(2024, 1, 2, tzinfo=timezone.utc)
+    with pytest.raises(ValueError, match="StartDate"):
+        BUILDER.build(
+            "ReportRangeSubscribedContacts",
+            {"ListID": 1, "StartDate": date, "EndDate": date, "Page": 1},
+        )
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("DropEverything", {}),
+        ("GetContactListCollection", {"ListID": 1}),
+        ("ReportMessageContactSent", {"MsgID": 1}),
+    ],
+)
+def test_wrong_arguments_are_refused(operation: str, arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=operation):
+        BUILDER.build(operation, arguments)
+
+
+def test_an_exception_argument_left_out_is_sent_as_nil() -> None:
+    built = BUILDER.build("ReportMessageContactSent", {"MsgID": 1, "Page": 2})
+    explicit = BUILDER.build(
+        "ReportMessageContactSent", {"MsgID": 1, "Page": 2, "WSException": None}
+    )
+    assert b'nil="true"' in built
+    assert _canonical(built) == _canonical(explicit)
+
+
+def test_threads_can_share_a_builder() -> None:
+    builder = EnvelopeBuilder()
+
+    def build(page: int) -> bytes:
+        return builder.build("ReportMessageContactSent", {"MsgID": 7, "Page": page})
+
+    with ThreadPoolExecutor(8) as pool:
+        for page, built in enumerate(pool.map(build, range(200))):
+            assert f"Page>{page}<".encode() in built
+
+
+def test_every_action_is_the_one_of_the_wsdl() -> None:
+    soap = "{http://schemas.xmlsoap.org/wsdl/soap/}operation"
+    actions = [operation.get("soapAction") for operation in etree.parse(str(WSDL)).iter(soap)]
+    assert sorted(actions) == sorted(soap_action(operation)[1:-1] for operation in OPERATIONS)
+    assert soap_action("X")[0] == soap_action("X")[-1] == '"'
+
+
+def test_the_wsdl_points_to_the_live_service_over_soap_1_1_alone() -> None:
+    text = WSDL.read_text()
+    assert text.count('location="https://webservices.listrak.com/v31/IntegrationService.asmx"') == 1
+    assert "import" not in text
+    assert "soap12" not in text
+
+
+def test_zeep_is_imported_with_the_first_envelope_only() -> None:
+    script = (
+        "import sys; from source_listrak.soap.envelope import EnvelopeBuilder as E; b = E();"
+        "assert 'zeep' not in sys.modules; b.build('GetContactListCollection', {});"
+        "assert 'zeep' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_wsdl_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    EnvelopeBuilder().build("GetContactListCollection", {})
