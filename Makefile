@@ -87,8 +87,8 @@ image-test: image $(READY) ## run the image against the simulator, then airbyte-
 	scripts/image.sh exec $(WITH_SIMULATOR) $(AIRBYTE_CDK) image test --image '$(IMAGE)'
 
 .PHONY: clients
-clients: $(READY) $(CLIENTS)/.ready ## PyAirbyte, in an environment of its own, reads through the connector
-	CLIENTS_PYTHON='$(CLIENTS)/bin/python' $(PYTEST) integration_tests -m clients $(ARGS)
+clients: $(READY) $(CLIENTS)/pyairbyte/.ready $(CLIENTS)/airbyte_serverless/.ready ## PyAirbyte and airbyte-serverless read through the connector
+	CLIENTS='$(CLIENTS)' $(PYTEST) integration_tests -m clients $(ARGS)
 
 .PHONY: browser
 browser: $(READY) ## open the demo's report in headless Chromium
@@ -112,9 +112,9 @@ $(READY): pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-# Their dependencies and the connector's are not to meet: a platform keeps them apart, too.
-$(CLIENTS)/.ready: integration_tests/clients/requirements.txt
-	@echo 'Setting up $(CLIENTS): about a minute, once'
-	$(PYTHON) -m venv '$(CLIENTS)'
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+# Their dependencies, each other's and the connector's are not to meet: a platform keeps them apart.
+$(CLIENTS)/%/.ready: integration_tests/clients/%.txt
+	@echo 'Setting up $(@D): about a minute, once'
+	$(PYTHON) -m venv '$(@D)'
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@

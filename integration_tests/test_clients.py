@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote read through the connector: PyAirbyte, into its DuckDB cache."""
+"""Clients that nobody here wrote read through the connector: PyAirbyte and airbyte-serverless."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from integration_tests.harness import ROOT, TABLES, command
+from integration_tests.harness import ROOT, TABLES, command, difference
 from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 from source_listrak.streams import STREAMS
 
@@ -25,16 +25,16 @@ Key = tuple[Any, ...]
 KEYS = {stream.name: stream.primary_key for stream in STREAMS}
 START_DATE = "2023-01-01"
 FIRST = datetime(2023, 6, 1, tzinfo=timezone.utc)
-SYNC = ROOT / "integration_tests" / "clients" / "pyairbyte_sync.py"
+SCRIPTS = ROOT / "integration_tests" / "clients"
 
 
 @pytest.fixture(scope="module")
-def python() -> str:
-    """The interpreter of the clients' environment."""
-    found = os.environ.get("CLIENTS_PYTHON")
+def environments() -> Path:
+    """The folder of the clients' environments."""
+    found = os.environ.get("CLIENTS")
     if not found:
-        pytest.skip("there is no environment of the clients: make clients")
-    return str(Path(found).absolute())
+        pytest.skip("there are no environments of the clients: make clients")
+    return Path(found).absolute()
 
 
 @pytest.fixture
@@ -44,11 +44,13 @@ def simulator() -> Iterator[SimulatorProcess]:
         yield simulator
 
 
-class PyAirbyte:
-    """PyAirbyte with one cache, and the connector as an executable whose clock can be set."""
+class Client:
+    """A client with one folder, and the connector as an executable whose clock can be set."""
 
-    def __init__(self, python: str, simulator: SimulatorProcess, folder: Path) -> None:
-        self.python = python
+    name: str
+
+    def __init__(self, environments: Path, simulator: SimulatorProcess, folder: Path) -> None:
+        self.python = environments / self.name / "bin" / "python"
         self.folder = folder
         self.executable = folder / "source-listrak"
         self.config = folder / "config.json"
@@ -66,7 +68,14 @@ class PyAirbyte:
         self.executable.write_text(f'#!/bin/sh\ncd {ROOT} && exec {line} "$@"\n', encoding="utf-8")
         self.executable.chmod(0o755)
         done = subprocess.run(
-            [self.python, str(SYNC), str(self.executable), str(self.config), ".", *options],
+            [
+                self.python,
+                str(SCRIPTS / self.script),
+                str(self.executable),
+                str(self.config),
+                ".",
+                *options,
+            ],
             cwd=self.folder,
             env={**os.environ, "AIRBYTE_OFFLINE_MODE": "1", "DO_NOT_TRACK": "1"},
             stdout=subprocess.PIPE,
@@ -76,6 +85,12 @@ class PyAirbyte:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:]
+
+
+class PyAirbyte(Client):
+    """Writes into a cache, a DuckDB file."""
+
+    name = "pyairbyte"
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.folder / "cache.duckdb"), read_only=True) as database:
@@ -92,9 +107,19 @@ class PyAirbyte:
         return Counter({row[:-1]: row[-1] for row in found})
 
 
+class AirbyteServerless(Client):
+    """Appends to files."""
+
+    name = "airbyte_serverless"
+
+    def records(self, table: str) -> list[dict[str, Any]]:
+        lines = (self.folder / f"_airbyte_raw_{table}.jsonl").read_text(encoding="utf-8")
+        return [json.loads(json.loads(line)["_airbyte_data"]) for line in lines.splitlines()]
+
+
 @pytest.fixture
-def pyairbyte(python: str, simulator: SimulatorProcess, tmp_path: Path) -> PyAirbyte:
-    return PyAirbyte(python, simulator, tmp_path)
+def pyairbyte(environments: Path, simulator: SimulatorProcess, tmp_path: Path) -> PyAirbyte:
+    return PyAirbyte(environments, simulator, tmp_path)
 
 
 def keys_of(records: dict[str, list[dict[str, Any]]], table: str) -> Counter[Key]:
@@ -145,3 +170,22 @@ def test_given_a_filled_cache_when_read_in_full_again_then_it_holds_the_same(
         assert pyairbyte.rows(table) == len(truth[table]), table
     pyairbyte.sync(FIRST, "--full-refresh")
     assert_holds(pyairbyte, truth)
+
+
+def test_given_airbyte_serverless_when_it_syncs_twice_then_its_files_hold_the_account(
+    environments: Path, simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    client = AirbyteServerless(environments, simulator, tmp_path)
+    client.sync(FIRST)
+    first = simulator.truth(since=START_DATE, until=FIRST)
+    for table in TABLES:
+        assert not difference(client.records(table), first[table]), table
+    later = FIRST + timedelta(days=40)
+    simulator.set_now(later)
+    client.sync(later)
+    second = simulator.truth(since=START_DATE, until=later)
+    for table in TABLES:
+        found = keys_of({table: client.records(table)}, table)
+        assert found.keys() == (keys_of(first, table) | keys_of(second, table)).keys(), table
+    opens = len(client.records("message_opens"))
+    assert opens < len(first["message_opens"]) + len(second["message_opens"]), "all read again"
