@@ -60,7 +60,7 @@ def container(image: str, tmp_path: Path) -> Container:
 
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["docker", *arguments],  # noqa: S607 - scripts/image.sh says which docker
+        ["docker", *arguments],
         capture_output=True,
         encoding="utf-8",
         timeout=300,

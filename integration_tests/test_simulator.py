@@ -105,7 +105,7 @@ class RawClient:
             page += 1
 
 
-def start(account: AccountConfig = SMALL, **settings: Any) -> Simulator:  # noqa: ANN401
+def start(account: AccountConfig = SMALL, **settings: Any) -> Simulator:
     """Make a simulator of a copy of an account's configuration."""
     return Simulator(SimulatorConfig(account=replace(account), **settings))
 
@@ -155,7 +155,7 @@ def test_given_zeep_when_every_operation_is_called_then_it_reads_the_truth(wsdl:
             UserName=config.user_name, Password=config.password
         )
 
-        def call(operation: str, **arguments: object) -> Any:  # noqa: ANN401 - zeep has no types
+        def call(operation: str, **arguments: object) -> Any:
             answer = getattr(client.service, operation)(_soapheaders=[user], **arguments)
             return zeep.helpers.serialize_object(answer, dict)
 

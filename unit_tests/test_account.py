@@ -14,7 +14,7 @@ from source_listrak.slicing import Window
 
 
 def day(number: int) -> datetime:
-    return datetime(2025, 1, number)  # noqa: DTZ001 - wall-clock time
+    return datetime(2025, 1, number)
 
 
 WINDOWS = [Window(day(1), day(2)), Window(day(2), day(3))]

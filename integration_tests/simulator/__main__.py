@@ -16,7 +16,7 @@ from integration_tests.simulator.config import SimulatorConfig
 from integration_tests.simulator.server import Simulator
 
 
-def _default(one: Field[Any]) -> Any:  # noqa: ANN401 - whatever the field holds
+def _default(one: Field[Any]) -> Any:
     return one.default_factory() if one.default_factory is not MISSING else one.default
 
 
@@ -28,7 +28,7 @@ def _reader(one: Field[Any]) -> Callable[[str], Any]:
     if isinstance(default, datetime):
         return _moment
 
-    def read(text: str) -> Any:  # noqa: ANN401 - JSON
+    def read(text: str) -> Any:
         plain = text.startswith(("{", "[", '"')) or "," not in text
         value = json.loads(text if plain else f"[{text}]")
         return set(value) if isinstance(default, set) else value

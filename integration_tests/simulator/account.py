@@ -391,7 +391,7 @@ class Account:
             return range(sure_first, sure_last)
         return array("I", before) + array("I", range(sure_first, sure_last)) + array("I", after)
 
-    def _series(self, owner: Any, what: Any) -> Events | _Arrivals:  # noqa: ANN401 - two shapes
+    def _series(self, owner: Any, what: Any) -> Events | _Arrivals:
         if isinstance(owner, Message):
             return Events(self, owner, what)
         return self.sendings(owner) if what == "messages" else self.subscriptions(owner)

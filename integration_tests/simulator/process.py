@@ -91,7 +91,7 @@ class SimulatorProcess:
         """Give the counts, the peak, the clock and the hidden lists."""
         return self._call(None)
 
-    def control(self, **wishes: Any) -> None:  # noqa: ANN401 - JSON values
+    def control(self, **wishes: Any) -> None:
         """Change the running server: faults, config, now, hide_lists, unlock, reset."""
         self._call(wishes)
 

@@ -106,7 +106,7 @@ class Simulator:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         await self.serve_until(self._stop, self._ready.set)
 
-    async def serve_until(self, stop: asyncio.Event, ready: Any) -> None:  # noqa: ANN401
+    async def serve_until(self, stop: asyncio.Event, ready: Any) -> None:
         """Serve in the running loop until told to stop; call ``ready`` once ``url`` is known."""
         server = web.Server(self._handle, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=0.2)

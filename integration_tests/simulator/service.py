@@ -149,7 +149,7 @@ def read_request(body: bytes, action: str | None) -> Request:
     return request
 
 
-def _argument(parameter: str, value: str) -> Any:  # noqa: ANN401 - int, bool or text
+def _argument(parameter: str, value: str) -> Any:
     if parameter in _INTS:
         try:
             return int(value)
