@@ -70,7 +70,7 @@ class Client:
         done = subprocess.run(
             [
                 self.python,
-                str(SCRIPTS / self.script),
+                SCRIPTS / f"{self.name}_sync.py",
                 str(self.executable),
                 str(self.config),
                 ".",
