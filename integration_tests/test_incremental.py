@@ -302,7 +302,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 @pytest.mark.parametrize("cut", [None, 150], ids=["whole", "cut"])
-@pytest.mark.parametrize("lookback", [0, 1])
+@pytest.mark.parametrize("lookback", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_syncs_around_and_inside_a_change_of_the_clock_lose_nothing(
     change: datetime, cut: int | None, lookback: int
 ) -> None:

@@ -199,7 +199,7 @@ def test_cut_behind_any_state_nothing_that_it_counts_is_missing(
     assert checked > 1000
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_resumed_from_any_state_of_a_slow_reader_nothing_is_missing(
     simulator: Simulator, tmp_path: Path, seed: int
 ) -> None:
