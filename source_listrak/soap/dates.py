@@ -85,6 +85,9 @@ class DateReader:
             hour = self._hours[text[:13]]
             if hour is not None:
                 return hour + rest
+        quick = self._with_fraction(text)
+        if quick is not None:
+            return quick
         match = _XS_DATE_TIME.fullmatch(text.strip(" \t\r\n"))
         if match is None:
             raise ValueError("not an xs:dateTime")
@@ -106,6 +109,9 @@ class DateReader:
             hour = self._hours[text[:13]]
             if hour is not None:
                 return hour + rest
+        quick = self._with_fraction(text)
+        if quick is not None:
+            return quick
         try:
             if iso := _ISO_8601.fullmatch(text):
                 date, minute, second, fraction, offset = iso.groups(default="")
@@ -119,6 +125,20 @@ class DateReader:
         except ValueError:
             pass  # such as the 30th of February
         return text
+
+    def _with_fraction(self, text: str) -> str | None:
+        """Convert the usual layout with a fraction, or in a zone of half hours; else None."""
+        rest, fraction = text[13:19], text[20:]
+        if rest not in _WITHIN_HOUR:
+            return None
+        if len(text) > 19 and not (text[19] == "." and fraction.isdecimal() and fraction.isascii()):
+            return None
+        whole = self._hours[text[:13]]
+        if whole is None:
+            whole, rest = self._in_utc(text[:16], ""), text[16:19]
+            if whole is None:
+                return None
+        return f"{whole}{rest}.{fraction[:6]:0<6}Z"
 
     def _exact(self, minute: str, second: str, fraction: str, offset: str) -> str | None:
         """Convert `YYYY-MM-DDTHH:MM` and what follows it."""
