@@ -12,6 +12,7 @@ connector: here, or where the checkout is called otherwise, in a copy.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import shutil
@@ -135,9 +136,18 @@ def write() -> None:
         (FOLDER / name).write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def serving() -> Iterator[SimulatorProcess]:
+    """Serve the account, once nobody else on this machine does: it is one port."""
+    with (Path(tempfile.gettempdir()) / f"{NAME}-{PORT}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with SimulatorProcess(simulated()) as simulator:
+            yield simulator
+
+
 def run(command: list[str]) -> int:
     """Run a command in a directory of the connector's name while the account is served."""
-    with SimulatorProcess(simulated()), _directory() as directory:
+    with serving(), _directory() as directory:
         return subprocess.run(command, cwd=directory, check=False).returncode
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.image_tests
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(acceptance.simulated()) as simulator:
+    with acceptance.serving() as simulator:
         yield simulator
 
 

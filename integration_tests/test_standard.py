@@ -21,7 +21,7 @@ INCREMENTAL = tuple(table for table in TABLES if table != "lists")
 
 @pytest.fixture(scope="module", autouse=True)
 def simulator() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(acceptance.simulated()) as simulator:
+    with acceptance.serving() as simulator:
         yield simulator
 
 
