@@ -7,6 +7,9 @@ import sys
 import threading
 from typing import Any
 
+from airbyte_cdk.models import AirbyteMessage
+from airbyte_cdk.sources.message import InMemoryMessageRepository
+
 MOST_ITEMS = 10_000
 """Records that wait to be written at most; about 10 MB."""
 
@@ -53,3 +56,24 @@ class HandoverQueue:
             with self._room:
                 self._room.notify_all()
         return item
+
+
+class HandoverRepository(InMemoryMessageRepository):
+    """Puts messages where they keep their place among the records.
+
+    Those of the workers go through the queue, so that a state never overtakes the records that it
+    counts. Those of the thread that writes, which has written all that was on the queue before,
+    are written next: the last state of a stream stands before its COMPLETE.
+    """
+
+    def __init__(self, handover: HandoverQueue) -> None:
+        super().__init__()
+        self._handover = handover
+        self._writer = threading.get_ident()
+
+    def emit_message(self, message: AirbyteMessage) -> None:
+        """Hand over a message from any thread."""
+        if threading.get_ident() == self._writer:
+            super().emit_message(message)
+        else:
+            self._handover.put(message)

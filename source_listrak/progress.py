@@ -58,6 +58,8 @@ class StreamProgress:
                 setattr(self, name, getattr(self, name) + count)
 
     def __str__(self) -> str:
+        if not self.known:
+            return f"{self.requests:,} requests, {self.retries:,} retries"
         text = (
             f"{self.done:,} of {self.known:,} slices done, {self.records:,} records, "
             f"{self.requests:,} requests, {self.retries:,} retries"

@@ -20,15 +20,14 @@ from airbyte_cdk.models import (
 from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.concurrent_source.concurrent_source import ConcurrentSource
 from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
-from airbyte_cdk.sources.message import InMemoryMessageRepository, MessageRepository
-from airbyte_cdk.sources.message.concurrent_repository import ConcurrentMessageRepository
+from airbyte_cdk.sources.message import MessageRepository
 from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.config import ListrakConfig, config_error
 from source_listrak.cursor import FutureStateVersion
-from source_listrak.handover import HandoverQueue
+from source_listrak.handover import HandoverQueue, HandoverRepository
 from source_listrak.plan import make_plan
 from source_listrak.progress import Reporter
 from source_listrak.slicing import message_windows
@@ -54,9 +53,7 @@ class SourceListrak(AbstractSource):
     def __init__(self) -> None:
         # One queue for records, states and logs: on two, states overtake the records they count.
         self._queue = HandoverQueue()
-        self._repository = ConcurrentMessageRepository(
-            cast("Any", self._queue), InMemoryMessageRepository()
-        )
+        self._repository = HandoverRepository(self._queue)
         self._running: Sync | None = None
         self._cursors: list[StateCursor] = []
 

@@ -34,6 +34,8 @@ class Fault:
     action: Action
     message: str
     slows_down: bool = False
+    says_all: bool = False
+    """Whether what the service said adds nothing to the sentence."""
 
     @property
     def failure_type(self) -> FailureType:
@@ -51,6 +53,7 @@ INVALID_LOGON = Fault(
     Action.STOP,
     "Listrak refused the user name or password: check both in the connector's configuration "
     "before the next attempt, since repeated failures lock the account.",
+    says_all=True,
 )
 ATTEMPTS_EXCEEDED = Fault(
     "attempts_exceeded",
@@ -58,6 +61,7 @@ ATTEMPTS_EXCEEDED = Fault(
     Action.STOP,
     "Listrak locked the account for now after repeated failed logins: wait until it is released, "
     "then check the user name and password before the next attempt.",
+    says_all=True,
 )
 PROHIBITED_ADDRESS = Fault(
     "prohibited_address",
@@ -65,6 +69,7 @@ PROHIBITED_ADDRESS = Fault(
     Action.STOP,
     "Listrak refuses requests from this IP address: add the address from which the connector runs "
     "in Listrak under Manage > Accounts > SOAP API IP Authorization.",
+    says_all=True,
 )
 PERMISSION = Fault(
     "permission",
@@ -209,7 +214,8 @@ class ListrakError(AirbyteTracedException):
     """A fault that ended a request for good, told in one sentence without secrets or rows."""
 
     def __init__(self, fault: Fault, detail: str = "") -> None:
-        message = f"{fault.message} ({detail})" if detail else fault.message
+        tells = detail and not fault.says_all
+        message = f"{fault.message} ({detail})" if tells else fault.message
         super().__init__(
             message=message,
             internal_message=f"{fault.name}: {detail or fault.when}",

@@ -140,7 +140,6 @@ class StateCursor(Cursor):
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
-        self._writer = threading.get_ident()
         self._error: AirbyteTracedException | None = None
         self._failures = 0
         self._is_complete = False
@@ -242,10 +241,7 @@ class StateCursor(Cursor):
                     ),
                 ),
             )
-            if threading.get_ident() == self._writer:
-                self._stream.sync.repository.emit_message(message)
-            else:
-                self._stream.sync.queue.put(message)
+            self._stream.sync.repository.emit_message(message)
         finally:
             self._emitting.release()
 

@@ -147,7 +147,9 @@ def test_each_fault_says_what_to_do_and_who_can_mend_it(fault: Fault) -> None:
         }[fault.action]
     )
     error = ListrakError(fault, "ReportX of message 7: HTTP 500")
-    assert error.message == f"{fault.message} (ReportX of message 7: HTTP 500)"
+    detail = "" if fault.says_all else " (ReportX of message 7: HTTP 500)"
+    assert error.message == fault.message + detail
+    assert error.internal_message == f"{fault.name}: ReportX of message 7: HTTP 500"
     assert str(error) == error.message
     assert error.failure_type is fault.failure_type
 
