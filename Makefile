@@ -94,6 +94,10 @@ clients: $(READY) $(CLIENTS)/pyairbyte/.ready $(CLIENTS)/airbyte_serverless/.rea
 browser: $(READY) ## open the demo's report in headless Chromium
 	$(PYTEST) integration_tests -m browser $(ARGS)
 
+.PHONY: bench
+bench: $(READY) ## measure, and write docs/performance.md (ARGS="throughput --rounds 1": print a part)
+	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
+
 ##@ Other
 
 .PHONY: help

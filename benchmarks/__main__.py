@@ -107,7 +107,7 @@ class Bench:
             start=START,
             now=NOW,
         )
-        for latency in (0.01, 0.05, 0.15):
+        for latency in (0.01, 0.05, 0.1, 0.15):
             with SimulatorProcess(SimulatorConfig(account=account, latency=latency)) as sim:
                 serial = 0.0
                 for workers in (1, 5, 10, 20, 40):

@@ -313,7 +313,9 @@ class Service:
             while self._page_bounds(pages + 1, total, 0):
                 pages += 1
             half = pages // 2
-            if half < page <= half + pauses and pages:
+            if not pages:
+                return None
+            if half < page <= half + pauses:
                 return 0, 0
             page -= pauses if page > half else 0
         first = self._page_start(page)

@@ -101,8 +101,8 @@ class _MessageRows(ListrakStream):
         last = normal_instant(self.sync.date_of(wall_end(self.plan.window_end, self.sync.zone)))
         list_ids = self.list_ids()
         done = Progress(self.plan.done)
-        for list_id, next_id in zip(list_ids, [*list_ids[1:], None], strict=True):
-            if next_id is not None:
+        for index, list_id in enumerate(list_ids, start=1):
+            for next_id in list_ids[index : index + 1]:
                 self.sync.account.prefetch(next_id)
             try:
                 messages = self.sync.account.messages(list_id)
