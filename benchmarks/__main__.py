@@ -272,18 +272,22 @@ def _reader(config: dict[str, Any], tables: Any) -> Callable[[], Figures]:
 
 
 def main() -> None:
-    """Run the chosen scenarios, print their tables, and write the page when all were chosen."""
+    """Run the chosen scenarios, print their tables, and write them to the page if asked."""
     scenarios = ["throughput", "latency", "giant", "growth", "memory", "parts"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", choices=[*scenarios, []], default=scenarios)
+    parser.add_argument("scenarios", nargs="*", help=f"{', '.join(scenarios)}; all by default")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of a comparison")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the accounts")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
+    unknown = set(options.scenarios) - set(scenarios)
+    if unknown:
+        parser.error(f"unknown scenarios: {', '.join(sorted(unknown))}")
     bench = Bench(options.rounds, options.scale)
     machine = (
-        f"{platform.machine()}, {_cores()} cores, {platform.system()}, Python "
-        f"{platform.python_version()}, airbyte-cdk {version('airbyte-cdk')}, "
+        f"scale {options.scale:g}, {options.rounds} rounds; {platform.machine()}, {_cores()} "
+        f"cores, {platform.system()}, Python {platform.python_version()}, "
+        f"airbyte-cdk {version('airbyte-cdk')}, "
         f"lxml {version('lxml')}, zeep {version('zeep')}, urllib3 {version('urllib3')}"
     )
     sections = []

@@ -11,8 +11,10 @@ import zeep
 from zeep.helpers import serialize_object
 
 import source_listrak
+from source_listrak.streams import STREAMS
 
 WSDL = Path(source_listrak.__file__).parent / "soap" / "IntegrationService.wsdl"
+OPERATIONS = {stream.name: stream.operation for stream in STREAMS}
 
 
 def main(url: str, user_name: str, password: str, tables: list[str]) -> None:
@@ -35,22 +37,13 @@ def main(url: str, user_name: str, password: str, tables: list[str]) -> None:
             for table in tables:
                 page = 1
                 while True:
-                    if table == "message_opens":
-                        rows = service.ReportRangeMessageContactOpen(
-                            MsgID=message.MsgID,
-                            StartDate=start,
-                            EndDate=end,
-                            Page=page,
-                            _soapheaders=header,
-                        )
-                    else:
-                        rows = service.ReportRangeMessageContactClick(
-                            MsgID=message.MsgID,
-                            StartDate=start,
-                            EndDate=end,
-                            Page=page,
-                            _soapheaders=header,
-                        )
+                    rows = service[OPERATIONS[table]](
+                        MsgID=message.MsgID,
+                        StartDate=start,
+                        EndDate=end,
+                        Page=page,
+                        _soapheaders=header,
+                    )
                     if not rows:
                         break
                     for row in rows:
