@@ -63,17 +63,29 @@ def reader() -> Section:
         truth = Truth(sim.account, None, None)
         list_id = next(iter(truth.records("lists")))["ListID"]
         message_id = next(iter(truth.records("messages")))["MsgID"]
+        all_arguments = {
+            "ListID": list_id,
+            "MsgID": message_id,
+            "StartDate": datetime(2000, 1, 1),
+            "EndDate": datetime(2100, 1, 1),
+            "IncludeTestMessages": True,
+            "Page": 1,
+        }
         for stream in STREAMS:
-            arguments = {
-                "ListID": list_id,
-                "MsgID": message_id,
-                "StartDate": datetime(2000, 1, 1),
-                "EndDate": datetime(2100, 1, 1),
-                "IncludeTestMessages": True,
-                "Page": 1,
-                "WSException": None,
-            }
-            body = _post(sim, stream.operation, builder.build(stream.operation, arguments))
+            taken = {"WSException": None, **all_arguments}
+            if stream.name == "lists":
+                taken = {}
+            elif stream.name == "messages":
+                del taken["MsgID"], taken["Page"]
+            elif stream.name == "message_sends":
+                del taken["ListID"], taken["StartDate"], taken["EndDate"]
+            elif stream.name == "subscribed_contacts":
+                del taken["MsgID"], taken["WSException"]
+            else:
+                del taken["ListID"], taken["WSException"]
+            if stream.name != "messages":
+                taken.pop("IncludeTestMessages", None)
+            body = _post(sim, stream.operation, builder.build(stream.operation, taken))
             dates = DateReader(ZoneInfo("America/New_York"))
             read = ResponseReader(
                 stream.operation, stream.row, stream.schema(), dates, stream.date_text_fields
