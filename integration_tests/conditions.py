@@ -19,7 +19,7 @@ SINCE = "2023-01-01"
 BUSY_MESSAGE = 20001018
 """A message with rows in every table."""
 TRANSPORT = {
-    "READ_TIMEOUT": 0.6,
+    "ANSWER_TIMEOUT": 0.6,
     "CONNECT_TIMEOUT": 2.0,
     "PAUSE_OF_ALL": 0.02,
     "MAX_BODY_BYTES": 2**20,

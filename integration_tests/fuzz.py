@@ -26,6 +26,7 @@ from source_listrak.soap.faults import ListrakError
 from source_listrak.soap.pace import CircuitBreaker
 from source_listrak.soap.response import Page, ResponseError, ResponseReader
 from source_listrak.soap.transport import READ_POLICY, SoapClient
+from source_listrak.soap.wire import Answer
 from source_listrak.streams import STREAMS
 
 PASSWORD = "Tr0ub4dor&<3>\"'"
@@ -167,8 +168,7 @@ class Judge:
             for row in page.rows:
                 _promise(set(row) <= self.columns[table], "a row has a column of its own")
                 _promise(None not in row.values(), "a row holds a null")
-        headers = {} if content_type is None else {"Content-Type": content_type}
-        found, failure = self.client._judge(status, headers, body, read, True)
+        found, failure = self.client._judge(Answer(status, body, content_type), read, True)
         _promise((found is None) != (failure is None), "neither rows nor a fault, or both")
         if failure is None:
             self.outcomes["rows"] += 1

@@ -25,7 +25,7 @@ Message = dict[str, Any]
 _LAUNCH = """
 import dataclasses, datetime, json, sys
 from source_listrak import source
-from source_listrak.soap import transport
+from source_listrak.soap import transport, wire
 from source_listrak.streams import concurrent
 settings = json.loads(sys.argv.pop(1))
 if settings["now"]:
@@ -34,7 +34,7 @@ if settings["patience"]:
     transport.READ_POLICY = transport.RetryPolicy(**settings["patience"])
     transport.CHECK_POLICY = dataclasses.replace(transport.READ_POLICY, deadline=2.0)
 for name, value in settings["transport"].items():
-    setattr(transport, name, value)
+    setattr(wire if hasattr(wire, name) else transport, name, value)
 if settings["state_interval"] is not None:
     concurrent.STATE_INTERVAL = settings["state_interval"]
 from source_listrak.run import run

@@ -19,11 +19,12 @@ from airbyte_cdk.models import (
 )
 
 from integration_tests.simulator import Account, SimulatorConfig
-from integration_tests.simulator.faults import FaultPlan, Scene, spoil
+from integration_tests.simulator.faults import XML, FaultPlan, Scene, spoil
 from integration_tests.simulator.service import Service, SoapFault, read_request
 from source_listrak import SourceListrak, source
 from source_listrak.soap import transport
 from source_listrak.soap.envelope import soap_action
+from source_listrak.soap.wire import Answer
 from source_listrak.streams import concurrent
 
 _QUIET = logging.getLogger("airbyte.inprocess")
@@ -43,26 +44,24 @@ class DirectService:
         self._service = Service(self.account, self.config)
         self._plan = FaultPlan(self.config)
 
-    def send(self, operation: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def send(self, operation: str, body: bytes) -> Answer:
         """Answer one request."""
         call = read_request(body, soap_action(operation))
         self.requests.append((operation, tuple(call.arguments.items())))
         name = self._plan.draw(call)
         if name is not None:
             reply = spoil(name, Scene(call, self._service, self.config, "http://localhost"))
-            return reply.status, {"Content-Type": reply.content_type}, reply.body
+            return Answer(reply.status, reply.body, reply.content_type)
         try:
-            return 200, {"Content-Type": "text/xml; charset=utf-8"}, self._service.answer(call)
+            return Answer(200, self._service.answer(call), XML)
         except SoapFault as fault:
-            return 500, {"Content-Type": "text/xml; charset=utf-8"}, fault.render()
+            return Answer(500, fault.render(), XML)
 
     @contextmanager
     def at(self, now: datetime, state_interval: float = 0.0) -> Iterator[None]:
         """Have the account and the connector share a clock that stands still."""
 
-        def send(
-            client: transport.SoapClient, operation: str, envelope: bytes, _: float
-        ) -> tuple[int, dict[str, str], bytes]:
+        def send(client: transport.SoapClient, operation: str, envelope: bytes, _: float) -> Answer:
             for placeholder, value in client._credentials:
                 envelope = envelope.replace(placeholder, value)
             return self.send(operation, envelope)

@@ -23,7 +23,7 @@ from integration_tests.conditions import NOW, SINCE, TRANSPORT, config, read, si
 from integration_tests.simulator import Simulator
 
 LIMIT = 5.0
-PATIENT = TRANSPORT | {"READ_TIMEOUT": 60.0}
+PATIENT = TRANSPORT | {"ANSWER_TIMEOUT": 60.0}
 
 
 @contextmanager

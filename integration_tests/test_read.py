@@ -10,7 +10,7 @@ import pytest
 
 from integration_tests.harness import TABLES, Result, catalog, difference, run
 from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig
-from source_listrak.soap import transport
+from source_listrak.soap import wire
 
 START = datetime(2022, 1, 1, tzinfo=timezone.utc)
 NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)
@@ -258,7 +258,7 @@ def test_the_pace_is_kept_under_forty_workers() -> None:
 
 
 def test_a_text_of_many_megabytes_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert transport.MAX_BODY_BYTES > 100 * 2**20
+    assert wire.MAX_BODY_BYTES > 100 * 2**20
     long = "x" * (11 * 2**20)
     with Simulator(SimulatorConfig(account=account(lists=1, messages_per_list=1))) as sim:
         original = sim._service.answer

@@ -59,7 +59,7 @@ def estimate(config: ListrakConfig, now: datetime) -> dict[int, int]:
 
     :raises AirbyteTracedException: the login failed, or a list could not be read
     """
-    # Imported here as in `source`: these import lxml and urllib3.
+    # Imported here as in `source`: these import lxml and libcurl.
     from airbyte_cdk.sources.message import InMemoryMessageRepository
     from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 

@@ -160,7 +160,7 @@ class SourceListrak(AbstractSource):
         return parsed
 
     def _sync(self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger) -> Sync:
-        # Imported here since it imports lxml and urllib3, which `spec` and `discover` do not need.
+        # Imported here since it imports lxml and libcurl, which `spec` and `discover` do not need.
         from source_listrak.sync import Sync
 
         declarations = {stream.name: stream for stream in STREAMS}

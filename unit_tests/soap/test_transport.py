@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
 import pytest
-import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    IncompleteRead,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
 
 from source_listrak.soap import faults, pace, transport
 from source_listrak.soap.dates import DateReader
@@ -36,15 +23,16 @@ from source_listrak.soap.transport import (
     READ_POLICY,
     RetryPolicy,
     SoapClient,
-    _no_answer,
-    _retry_after,
     secret_forms,
 )
+from source_listrak.soap.wire import Answer, NoAnswer
 
 OPERATION = "ReportRangeMessageContactOpen"
 PASSWORD = "p&ss<w>\"o'rd%"
 ENVELOPE = b"<Envelope>" + USERNAME_PLACEHOLDER + b"|" + PASSWORD_PLACEHOLDER + b"</Envelope>"
-XML = {"Content-Type": "text/xml; charset=utf-8"}
+XML = "text/xml; charset=utf-8"
+HTML = "text/html"
+PLAIN = "text/plain"
 READER = ResponseReader(
     OPERATION,
     "WSContactOpen",
@@ -83,26 +71,6 @@ def exception(text: str) -> bytes:
     ).encode()
 
 
-@dataclass
-class Answer:
-    """What urllib3 hands over."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=lambda: XML)
-    read: bool = False
-
-    def read1(self, _: int) -> bytes:
-        self.read, before = True, self.read
-        return b"" if before else self.body
-
-    def close(self) -> None:
-        pass
-
-    def release_conn(self) -> None:
-        pass
-
-
 class Counts:
     def __init__(self) -> None:
         self.again: list[bool] = []
@@ -118,8 +86,9 @@ class Wire:
         self.now = 5000.0
         self.waits: list[float] = []
         self.sent: list[bytes] = []
+        self.limits: list[float] = []
         self.counts = Counts()
-        self.answers: Callable[[], Any] = lambda: Answer(200, page())
+        self.answers: Callable[[], Answer | Exception] = lambda: Answer(200, page(), XML)
         self.takes = 0.0
         monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(transport.time, "monotonic", lambda: self.now)
@@ -142,13 +111,13 @@ class Wire:
             policy=policy,
             logger=logging.getLogger("wire"),
         )
-        self.client._urlopen = self._answer  # type: ignore[method-assign,assignment]
+        self.client._wire.post = self._answer  # type: ignore[method-assign]
         monkeypatch.setattr(self.client._pace, "slow_down", lambda *_: None)
 
-    def _answer(self, *_: Any, **given: Any) -> Any:
-        self.sent.append(given["body"])
-        assert given["redirect"] is False
-        assert given["retries"] is False
+    def _answer(self, action: str, body: bytes, seconds: float) -> Answer:
+        assert action == f'"http://webservices.listrak.com/v31/{OPERATION}"'
+        self.sent.append(body)
+        self.limits.append(seconds)
         self.now += self.takes
         answer = self.answers()
         if isinstance(answer, Exception):
@@ -179,7 +148,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 def test_given_a_hopeless_request_then_it_is_tried_6_times_over_2_minutes_at_least(
     wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wire.answers = lambda: Answer(500, b"Internal Server Error", {"Content-Type": "text/plain"})
+    wire.answers = lambda: Answer(500, b"Internal Server Error", PLAIN)
     began = wire.now
     with caplog.at_level(logging.DEBUG):
         error = wire.error()
@@ -194,7 +163,7 @@ def test_given_a_hopeless_request_then_it_is_tried_6_times_over_2_minutes_at_lea
 
 def test_given_each_attempt_takes_long_then_6_are_made_nevertheless(wire: Wire) -> None:
     wire.takes = 120.0
-    wire.answers = lambda: ReadTimeoutError(None, "/", "Read timed out.")  # type: ignore[arg-type]
+    wire.answers = lambda: NoAnswer(faults.TIMEOUT)
     assert wire.error().fault is faults.TIMEOUT
     assert len(wire.sent) == 6
 
@@ -203,11 +172,19 @@ def test_given_a_check_then_it_gives_up_within_its_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wire = Wire(CHECK_POLICY, monkeypatch)
-    wire.answers = lambda: Answer(503, b"", {"Retry-After": "10"})
+    wire.answers = lambda: Answer(503, b"", retry_after=10.0)
     began = wire.now
     assert wire.error().fault is faults.UNAVAILABLE
     assert wire.now - began < 25
     assert len(wire.sent) == 2
+    assert max(wire.limits) <= 20
+
+
+def test_given_a_long_retry_after_then_its_wait_is_bounded(wire: Wire) -> None:
+    answers = iter([Answer(429, b"", retry_after=1e9), Answer(200, page(), XML)])
+    wire.answers = lambda: next(answers)
+    assert wire.call().present
+    assert wire.waits == [LONGEST_RETRY_AFTER]
 
 
 def test_waits_grow_jitter_upwards_and_are_bounded() -> None:
@@ -218,42 +195,13 @@ def test_waits_grow_jitter_upwards_and_are_bounded() -> None:
         assert len(waits) > 1
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, 0.0),
-        ("", 0.0),
-        ("7", 7.0),
-        ("1.5", 1.5),
-        ("-3", 0.0),
-        ("nan", 0.0),
-        ("inf", LONGEST_RETRY_AFTER),
-        ("1e9", LONGEST_RETRY_AFTER),
-        ("soon", 0.0),
-        ("Fri, 31 Feb 2099 99:00:00 GMT", 0.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-        ("Wed, 21 Oct 2099 07:28:00 GMT", LONGEST_RETRY_AFTER),
-        ("Wed, 21 Oct 2099 07:28:00", LONGEST_RETRY_AFTER),
-    ],
-)
-def test_given_a_retry_after_then_it_is_read_and_bounded(value: str | None, seconds: float) -> None:
-    assert _retry_after(value) == seconds
-
-
-def test_given_a_retry_after_with_a_date_then_its_distance_counts() -> None:
-    at = datetime.now(timezone.utc) + timedelta(seconds=60)
-    assert 57 < _retry_after(email.utils.format_datetime(at, usegmt=True)) <= 60
-
-
 def test_given_a_retry_after_then_the_next_attempt_waits_so_long(wire: Wire) -> None:
-    answers = iter([Answer(429, b"", {"Retry-After": "40"}), Answer(200, page())])
+    answers = iter([Answer(429, b"", retry_after=40.0), Answer(200, page(), XML)])
     wire.answers = lambda: next(answers)
     assert wire.call().present
     assert wire.waits == [40.0]
 
 
-HTML = {"Content-Type": "text/html"}
-PLAIN = {"Content-Type": "text/plain"}
 DOCTYPE = b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY e "x">]><r>&e;</r>'
 
 
@@ -276,7 +224,7 @@ DOCTYPE = b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY e "x">]><r>&e;</r>'
         (Answer(401, b"Unauthorized", PLAIN), faults.PERMISSION),
         (Answer(403, b"<html></html>", HTML), faults.HTML_PAGE),
         (Answer(407, b"", PLAIN), faults.PROXY_LOGIN),
-        (Answer(302, b"", {"Location": "https://elsewhere.example/"}), faults.REDIRECT),
+        (Answer(302, b""), faults.REDIRECT),
         (Answer(500, page(row("a@example.com"))), faults.SERVER_ERROR),
         (Answer(404, b"not here", PLAIN), faults.SERVER_ERROR),
         (Answer(200, b""), faults.MALFORMED),
@@ -290,10 +238,7 @@ DOCTYPE = b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY e "x">]><r>&e;</r>'
 def test_given_an_answer_that_is_no_rows_then_the_body_speaks_before_the_status(
     answer: Answer, expected: Fault, wire: Wire
 ) -> None:
-    def again() -> Answer:
-        return Answer(answer.status, answer.body, answer.headers)
-
-    wire.answers = again
+    wire.answers = lambda: answer
     error = wire.error()
     assert error.fault is expected
     assert (len(wire.sent) == 1) == (expected.action is not faults.Action.RETRY)
@@ -308,7 +253,9 @@ def test_given_rows_that_hold_such_words_then_they_are_rows(token: str, wire: Wi
 
 
 def test_given_rows_with_a_token_that_are_cut_short_then_no_token_is_seen(wire: Wire) -> None:
-    answers = iter([Answer(200, page(row("[InvalidLogonAttempt]"))[:-40]), Answer(200, page())])
+    answers = iter(
+        [Answer(200, page(row("[InvalidLogonAttempt]"))[:-40]), Answer(200, page(), XML)]
+    )
     wire.answers = lambda: next(answers)
     assert wire.call().present
     assert wire.breaker.error is None
@@ -317,28 +264,6 @@ def test_given_rows_with_a_token_that_are_cut_short_then_no_token_is_seen(wire: 
 def test_given_a_fault_about_no_message_then_404_is_no_reason_to_skip(wire: Wire) -> None:
     wire.answers = lambda: Answer(500, fault("(404)"))
     assert wire.error(about_message=False).fault is faults.OTHER_FAULT
-
-
-@pytest.mark.parametrize(
-    ("raised", "expected"),
-    [
-        (ReadTimeoutError(None, "/", "x"), faults.TIMEOUT),  # type: ignore[arg-type]
-        (ConnectTimeoutError("x"), faults.TIMEOUT),
-        (TimeoutError("x"), faults.TIMEOUT),
-        (NewConnectionError(None, "x"), faults.CONNECTION),  # type: ignore[arg-type]
-        (ProtocolError("x", ConnectionResetError(104, "reset")), faults.CONNECTION),
-        (ProtocolError("x", IncompleteRead(1, 2)), faults.CONNECTION),
-        (SSLError("wrong version"), faults.CONNECTION),
-        (SSLError(transport.ssl.SSLCertVerificationError("self-signed")), faults.TLS),
-        (ProxyError("x", OSError("Tunnel connection failed: 407 Who?")), faults.PROXY_LOGIN),
-        (ProxyError("x", OSError("Tunnel connection failed: 502 Bad")), faults.CONNECTION),
-        (OSError("http://who:secret@proxy"), faults.CONNECTION),
-    ],
-)
-def test_given_no_answer_then_its_kind_alone_is_told(raised: Exception, expected: Fault) -> None:
-    found = _no_answer(raised)
-    assert found.fault is expected
-    assert found.detail == "" or found.detail.isidentifier()
 
 
 def test_given_a_request_then_the_credentials_are_escaped_on_the_wire_only(wire: Wire) -> None:
@@ -396,44 +321,6 @@ def test_given_a_config_error_then_the_slot_is_free_only_after_everything_is_sto
     wire.answers = lambda: Answer(500, fault("[InvalidLogonAttempt]"))
     wire.error()
     assert stopped_when_freed == [True]
-
-
-def test_given_a_body_over_the_limit_then_it_is_refused_while_it_comes(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
-
-    class Endless(Answer):
-        pieces = 0
-
-        def read1(self, _: int) -> bytes:
-            self.pieces += 1
-            return b"x" * 400
-
-    endless = Endless(200, b"")
-    wire.answers = lambda: endless
-    assert wire.error().fault is faults.TOO_LARGE
-    assert endless.pieces == 3
-
-
-def test_given_an_answer_that_drips_then_its_whole_has_a_limit(wire: Wire) -> None:
-    class Dripping(Answer):
-        def read1(self, _: int) -> bytes:
-            wire.now += 100
-            return b"x"
-
-    wire.answers = lambda: Dripping(200, b"")
-    began = wire.now
-    assert wire.error().fault is faults.TIMEOUT
-    assert (wire.now - began) / len(wire.sent) < transport.ANSWER_TIMEOUT + 200
-
-
-def test_certificates_are_verified() -> None:
-    pool: Any = transport._pool("https://webservices.example/", 1)[0].__self__  # type: ignore[attr-defined]
-    assert isinstance(pool, urllib3.HTTPSConnectionPool)
-    context = pool.conn_kw["ssl_context"]
-    assert context.verify_mode is transport.ssl.CERT_REQUIRED
-    assert context.check_hostname
 
 
 @pytest.mark.parametrize("reference", ["&#2608512289;", "&#x110000;", "&#" + "9" * 5000 + ";"])
