@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,35 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run cost: seconds, CPU seconds of the process, megabytes at the peak."""
+    """What one run cost: seconds, CPU seconds of the process, megabytes at the peak.
+
+    ``requests`` and ``in_flight`` (the most at once) are counted by the simulator, where asked for.
+    """
 
     wall: float
     cpu: float
     peak_mb: float
     records: int
     largest_state: int = 0
+    requests: int = 0
+    in_flight: int = 0
+
+    def apart_from(self, start_up: Figures) -> Figures:
+        """Return the seconds without those of a start with nothing to read."""
+        return replace(self, wall=self.wall - start_up.wall, cpu=self.cpu - start_up.cpu)
+
+
+Candidate = Callable[[], Figures]
+Rounds = dict[str, list[Figures]]
 
 
 def measure(
-    command: Sequence[str], contents: Mapping[str, Any] | None = None, *, keep: bool = False
+    command: Sequence[str], contents: Mapping[str, Any] | None = None
 ) -> tuple[Figures, list[Any]]:
-    """Run a command with its output in a file; `contents` become files named by arguments.
+    """Run a command with its output in a file; return what it cost and the states it wrote.
 
-    :param keep: whether to return the states that were written
+    :param contents: what to write into files that are named by arguments
+    :raises RuntimeError: the command failed
     """
     with tempfile.TemporaryDirectory() as folder:
         args = []
@@ -41,64 +54,66 @@ def measure(
             path = Path(folder, f"{name}.json")
             path.write_text(json.dumps(content), encoding="utf-8")
             args += [f"--{name}", str(path)]
-        output = Path(folder, "output")
+        output, cost = Path(folder, "output"), Path(folder, "cost")
+        launch = [sys.executable, "-I", "-S", str(ROOT / "benchmarks" / "launch.py"), str(cost)]
         with output.open("wb") as stream:
-            began = time.monotonic()
-            process = subprocess.Popen([*command, *args], stdout=stream, cwd=ROOT)
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        records, states, largest = 0, {}, 0
-        with output.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith('{"type":"RECORD"') or line.startswith('{"type": "RECORD"'):
-                    records += 1
-                elif line.startswith('{"type":"STATE"'):
-                    state = json.loads(line)["state"]["stream"]
-                    largest = max(largest, len(json.dumps(state["stream_state"])))
-                    states[state["stream_descriptor"]["name"]] = json.loads(line)["state"]
-        if process.returncode:
+            ended = subprocess.run([*launch, *command, *args], stdout=stream, cwd=ROOT)
+        if ended.returncode:
             tail = output.read_text(encoding="utf-8")[-2000:]
-            raise RuntimeError(f"{command} ended with {process.returncode}: {tail}")
-    figures = Figures(
-        wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, records, largest
-    )
-    return figures, list(states.values()) if keep else []
+            raise RuntimeError(f"{command} failed: {tail}")
+        wall, cpu, peak_mb = map(float, cost.read_text(encoding="utf-8").split())
+        records, largest, states = _written(output)
+    return Figures(wall, cpu, peak_mb, records, largest), states
+
+
+def _written(output: Path) -> tuple[int, int, list[Any]]:
+    """Return the number of records, the bytes of the largest state, the last states."""
+    records, largest, states = 0, 0, {}
+    with output.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith(('{"type":"RECORD"', '{"type": "RECORD"')):
+                records += 1
+            elif line.startswith('{"type":"STATE"'):
+                state = json.loads(line)["state"]
+                largest = max(largest, len(json.dumps(state["stream"]["stream_state"])))
+                states[state["stream"]["stream_descriptor"]["name"]] = state
+    return records, largest, list(states.values())
 
 
 def median(runs: Sequence[Figures]) -> Figures:
-    """Return the median of each figure."""
-
-    def middle(figure: Callable[[Figures], float]) -> float:
-        return statistics.median(figure(run) for run in runs)
-
+    """Return the median of each figure by itself."""
     return Figures(
-        middle(lambda run: run.wall),
-        middle(lambda run: run.cpu),
-        middle(lambda run: run.peak_mb),
-        runs[0].records,
-        max(run.largest_state for run in runs),
-    )
+        **{
+            one.name: _middle([getattr(run, one.name) for run in runs])
+            for one in fields(Figures)
+        }
+    )  # fmt: skip
 
 
-def interleaved(rounds: int, candidates: Mapping[str, Callable[[], Figures]]) -> dict[str, Figures]:
-    """Run the candidates in turn, several rounds, since the machine's speed drifts."""
-    runs: dict[str, list[Figures]] = {name: [] for name in candidates}
-    for _ in range(rounds):
+def _middle(values: Sequence[float]) -> float:
+    # A count stays one that was counted.
+    is_count = isinstance(values[0], int)
+    return statistics.median_low(values) if is_count else statistics.median(values)
+
+
+def interleaved(
+    rounds: int, candidates: Mapping[str, Candidate], *, seconds: float = float("inf")
+) -> Rounds:
+    """Run the candidates in turn, several rounds, since the machine's speed drifts.
+
+    :param seconds: no further round begins that would probably end later than this
+    """
+    runs: Rounds = {name: [] for name in candidates}
+    began = time.monotonic()
+    for number in range(1, rounds + 1):
         for name, candidate in candidates.items():
             runs[name].append(candidate())
             print(f"  {name}: {runs[name][-1]}", file=sys.stderr, flush=True)
+        if (time.monotonic() - began) * (number + 1) / number > seconds:
+            break
+    return runs
+
+
+def medians(runs: Rounds) -> dict[str, Figures]:
+    """Return the median of each candidate."""
     return {name: median(found) for name, found in runs.items()}
-
-
-def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [f"### {title}", "", f"| {' | '.join(headers)} |", "|---" * len(headers) + "|"]
-    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

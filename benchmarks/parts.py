@@ -1,124 +1,122 @@
-"""Parts alone: the XML reader against lxml, the envelopes, the start-up."""
+"""Parts alone: the XML reader against lxml, the envelopes, the start-up and its imports."""
 
 from __future__ import annotations
 
-import subprocess
+import statistics
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from lxml import etree
 
-from benchmarks.measure import ROOT, measure
-from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig, Truth
+from benchmarks.accounts import NOW, PASSWORD, USER, account
+from benchmarks.imports import imported
+from benchmarks.measure import Candidate, interleaved, measure, medians
+from benchmarks.report import Section, Size
+from integration_tests.simulator import Account, AccountConfig, Simulator, SimulatorConfig
+from integration_tests.simulator.service import OPERATIONS, Request, Service
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import (
-    PASSWORD_PLACEHOLDER,
-    USERNAME_PLACEHOLDER,
-    EnvelopeBuilder,
-    soap_action,
-)
+from source_listrak.soap.envelope import EnvelopeBuilder
 from source_listrak.soap.response import ResponseReader
 from source_listrak.streams import STREAMS
 
-Section = tuple[str, list[str], list[list[object]]]
+LEAST_SECONDS = 0.15
+"""A part is called again and again for so long, so that the clock's grain does not show."""
+PACKAGES_SHOWN = 14
+MODULES_SHOWN = 6
 
 
-def best(call: Callable[[], object], rounds: int = 9, seconds: float = 0.15) -> float:
-    """Return the CPU seconds of one call, the best of several rounds."""
-    call()
-    found = []
-    for _ in range(rounds):
-        count, began = 0, time.process_time()
-        while time.process_time() - began < seconds:
-            call()
-            count += 1
-        found.append((time.process_time() - began) / count)
-    return min(found)
+def run(size: Size) -> list[Section]:
+    """Measure each part in this process, and the start-up in processes of its own."""
+    return [_reader(size), _envelopes(size), *_start_up(size)]
 
 
-def reader() -> Section:
-    """Compare reading a page into records with lxml's parsing of the same bytes."""
-    account = AccountConfig(
-        lists=3,
-        messages_per_list=1000,
-        recipients_per_message=2000,
-        contacts_per_list=2000,
-        uniform=True,
-        open_rate=0.9,
-        read_rate=0.9,
-        click_rate=0.9,
-        removal_rate=0.5,
-        bounce_rate=0.6,
-        now=datetime(2024, 1, 1, tzinfo=timezone.utc),
-    )
-    builder = EnvelopeBuilder()
+def _turns(size: Size, parts: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Return the CPU seconds of one call of each part, round by round in turn."""
+    found = defaultdict(list)
+    for call in parts.values():
+        call()
+    for _ in range(size.rounds):
+        for name, call in parts.items():
+            count, began = 0, time.process_time()
+            while time.process_time() - began < LEAST_SECONDS * min(1.0, size.scale):
+                call()
+                count += 1
+            found[name].append((time.process_time() - began) / max(1, count))
+    return found
+
+
+def _reader(size: Size) -> Section:
+    """Compare reading a page into records with lxml's mere parsing of the same bytes."""
     rows: list[list[object]] = []
-    with Simulator(SimulatorConfig(account=account)) as sim:
-        truth = Truth(sim.account, None, None)
-        list_id = next(iter(truth.records("lists")))["ListID"]
-        message_id = next(iter(truth.records("messages")))["MsgID"]
-        all_arguments = {
-            "ListID": list_id,
-            "MsgID": message_id,
-            "StartDate": datetime(2000, 1, 1),
-            "EndDate": datetime(2100, 1, 1),
-            "IncludeTestMessages": True,
-            "Page": 1,
-        }
-        for stream in STREAMS:
-            taken = {"WSException": None, **all_arguments}
-            if stream.name == "lists":
-                taken = {}
-            elif stream.name == "messages":
-                del taken["MsgID"], taken["Page"]
-            elif stream.name == "message_sends":
-                del taken["ListID"], taken["StartDate"], taken["EndDate"]
-            elif stream.name == "subscribed_contacts":
-                del taken["MsgID"], taken["WSException"]
-            else:
-                del taken["ListID"], taken["WSException"]
-            if stream.name != "messages":
-                taken.pop("IncludeTestMessages", None)
-            body = _post(sim, stream.operation, builder.build(stream.operation, taken))
-            dates = DateReader(ZoneInfo("America/New_York"))
-            read = ResponseReader(
-                stream.operation, stream.row, stream.schema(), dates, stream.date_text_fields
-            ).read
-            count = len(read(body, "text/xml; charset=utf-8").rows)
-            parse = best(lambda body=body: etree.fromstring(body)) / count
-            records = best(lambda read=read, body=body: read(body, "text/xml")) / count
-            rows.append([stream.name, count, 1e6 * parse, 1e6 * records, records / parse])
-    return (
-        "The XML reader alone",
-        ["table", "rows of the page", "lxml parse, us/row", "reader, us/row", "times lxml"],
+    every = {}
+    pages = _pages(
+        account(
+            lists=100,
+            messages_per_list=1000,
+            recipients_per_message=2000,
+            contacts_per_list=2000,
+            uniform=True,
+            test_messages=False,
+            open_rate=0.9,
+            read_rate=0.9,
+            click_rate=0.9,
+            removal_rate=0.5,
+            bounce_rate=0.6,
+        )
+    )
+    dates = DateReader(ZoneInfo("America/New_York"))
+    for stream in STREAMS:
+        body = pages[stream.operation]
+        read = ResponseReader(
+            stream.operation, stream.row, stream.schema(), dates, stream.date_text_fields
+        ).read
+        count = len(read(body, "text/xml; charset=utf-8").rows)
+        turns = _turns(
+            size,
+            {
+                "lxml": lambda body=body: etree.fromstring(body),
+                "reader": lambda body=body, read=read: read(body, "text/xml; charset=utf-8"),
+            },
+        )
+        parse, records = (statistics.median(turns[name]) / count for name in ("lxml", "reader"))
+        rows.append([stream.name, count, 1e6 * parse, 1e6 * records, records / parse])
+        every[stream.name] = turns
+    return Section(
+        "The XML reader alone, CPU time",
+        ["table", "rows of the page", "lxml's parse, us/row", "reader, us/row", "times lxml"],
         rows,
+        every,
     )
 
 
-def _post(sim: Simulator, operation: str, envelope: bytes) -> bytes:
-    user, password = sim.config.user_name, sim.config.password
-    escaped = password.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    body = envelope.replace(USERNAME_PLACEHOLDER, user.encode()).replace(
-        PASSWORD_PLACEHOLDER, escaped.encode()
-    )
-    request = urllib.request.Request(
-        sim.url,
-        data=body,
-        headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": soap_action(operation)},
-    )
-    with urllib.request.urlopen(request) as response:
-        content: bytes = response.read()
-        return content
+def _pages(of: AccountConfig) -> dict[str, bytes]:
+    """Return the service's first page of each operation, asked without a socket."""
+    simulated = Account(of)
+    service = Service(simulated, SimulatorConfig(account=of))
+    first_list = simulated.lists()[0]
+    arguments = {
+        "ListID": first_list.list_id,
+        "MsgID": next(simulated.messages(first_list)).msg_id,
+        "StartDate": "2000-01-01T00:00:00",
+        "EndDate": "2100-01-01T00:00:00",
+        "IncludeTestMessages": True,
+        "Page": 1,
+    }
+    return {
+        name: service.answer(
+            Request(name, {key: arguments[key] for key in operation.parameters}, key=(name,))
+        )
+        for name, operation in OPERATIONS.items()
+    }
 
 
-def envelopes() -> Section:
-    """Measure one envelope."""
+def _envelopes(size: Size) -> Section:
+    """Measure the making of one request."""
     builder = EnvelopeBuilder()
     arguments = {
         "MsgID": 4711,
@@ -126,45 +124,63 @@ def envelopes() -> Section:
         "EndDate": datetime(2024, 2, 1),
         "Page": 3,
     }
-    seconds = best(lambda: builder.build("ReportRangeMessageContactOpen", arguments))
-    return "Envelope building alone", ["operation", "us"], [
-        ["ReportRangeMessageContactOpen", 1e6 * seconds]
-    ]  # fmt: skip
+    operation = "ReportRangeMessageContactOpen"
+    turns = _turns(size, {operation: lambda: builder.build(operation, arguments)})
+    return Section(
+        "Envelope building alone, CPU time",
+        ["operation", "us/envelope"],
+        [[operation, 1e6 * statistics.median(turns[operation])]],
+        turns,
+    )
 
 
-def startup() -> Section:
-    """Measure spec, check and discover as processes, and what their imports cost most."""
-    rows: list[list[object]] = []
-    with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
-        config = {
-            "username": sim.config.user_name,
-            "password": sim.config.password,
-            "endpoint": sim.url,
-        }
-        for verb in ("spec", "check", "discover"):
-            files = {} if verb == "spec" else {"config": config}
-            run = sorted(
-                (measure([sys.executable, "main.py", verb], files)[0] for _ in range(5)),
-                key=lambda figures: figures.cpu,
-            )[2]
-            rows.append([verb, run.wall, run.cpu, run.peak_mb, ""])
-        trace = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", "import source_listrak.run"],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=True,
-        ).stderr
-        Path(folder, "trace").write_text(trace, encoding="utf-8")
-        imports = []
-        for line in trace.splitlines():
-            parts = line.removeprefix("import time:").split("|")
-            if len(parts) == 3 and parts[1].strip().isdigit():
-                imports.append((int(parts[1]), parts[2]))
-        top = sorted(
-            {(total, name.strip()) for total, name in imports if not name.startswith("       ")},
-            reverse=True,
-        )
-        for total, name in top[:8]:
-            rows.append([f"import {name}", total / 1e6, "", "", "cumulative"])
-    return "Start-up", ["", "s", "CPU s", "peak MB", ""], rows
+@dataclass(frozen=True)
+class _Command:
+    """A command, as a process, of the connector or of Python alone."""
+
+    arguments: list[str]
+    with_config: bool = False
+
+
+COMMANDS = {
+    "python -c pass": _Command(["-c", "pass"]),
+    "python -c 'import airbyte_cdk.entrypoint'": _Command(["-c", "import airbyte_cdk.entrypoint"]),
+    "spec": _Command(["main.py", "spec"]),
+    "discover": _Command(["main.py", "discover"], with_config=True),
+    "check": _Command(["main.py", "check"], with_config=True),
+}
+
+
+def _start_up(size: Size) -> list[Section]:
+    """Measure the commands that read nothing, and what their imports cost."""
+    with Simulator(SimulatorConfig(account=account())) as sim:
+        config = {"username": USER, "password": PASSWORD, "endpoint": sim.url}
+        candidates: dict[str, Candidate] = {}
+        for name, command in COMMANDS.items():
+            files = {"config": config} if command.with_config else {}
+            candidates[name] = lambda command=command, files=files: measure(
+                [sys.executable, *command.arguments], files
+            )[0]
+        rounds = interleaved(size.rounds, candidates)
+        packages, modules = imported(["main.py", "check"], {"config": config}, size.rounds)
+    commands = Section(
+        "Start-up",
+        ["", "s", "CPU s", "peak MB"],
+        [[name, run.wall, run.cpu, run.peak_mb] for name, run in medians(rounds).items()],
+        rounds,
+    )
+    return [
+        commands,
+        Section(
+            "Start-up: what `check` imports",
+            ["package", "by itself, s", "% of all", "with all that it imports first, s", "modules"],
+            packages[:PACKAGES_SHOWN],
+            packages,
+        ),
+        Section(
+            "Start-up: the modules that cost most by themselves",
+            ["module", "by itself, s", "% of all"],
+            modules[:MODULES_SHOWN],
+            modules[:100],
+        ),
+    ]

@@ -7,6 +7,9 @@ from typing import Any
 
 from integration_tests.simulator.account import AccountConfig
 
+_OF_THE_WAY = frozenset({"latency", "bandwidth"})
+"""Settings that change when a page arrives and not what stands on it."""
+
 
 @dataclass
 class SimulatorConfig:
@@ -52,4 +55,5 @@ class SimulatorConfig:
     def __setattr__(self, name: str, value: object) -> None:
         """Count changes, since a rendered page is only good for the settings it was made with."""
         object.__setattr__(self, name, value)
-        object.__setattr__(self, "version", getattr(self, "version", 0) + 1)
+        if name not in _OF_THE_WAY:
+            object.__setattr__(self, "version", getattr(self, "version", 0) + 1)
