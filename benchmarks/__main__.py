@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from benchmarks import giants, growth, latency, parts, throughput
 from benchmarks.measure import ROOT
@@ -21,6 +20,7 @@ SCENARIOS: dict[str, Callable[[Size], list[Section]]] = {
     "parts": parts.run,
 }
 PAGE = ROOT / "benchmarks" / "page.md"
+DOCS = ROOT / "docs"
 
 
 def main() -> None:
@@ -47,23 +47,23 @@ def main() -> None:
         found[name] = SCENARIOS[name](size)
         print(_tables(found[name]), flush=True)
     if options.write:
-        _write(found, f"scale {size.scale:g}, {size.rounds} rounds; {machine}")
+        about = f"scale {size.scale:g}, {size.rounds} rounds; {machine}"
+        raw = {name: {one.title: one.rounds for one in found[name]} for name in found}
+        text = json.dumps({"machine": about, **raw}, indent=1, default=plain) + "\n"
+        (DOCS / "performance.md").write_text(page(found, about), encoding="utf-8")
+        (DOCS / "performance.json").write_text(text, encoding="utf-8")
+
+
+def page(found: Mapping[str, list[Section]], machine: str) -> str:
+    """Return the page, with the tables of each scenario in its place."""
+    text = PAGE.read_text(encoding="utf-8").replace("{machine}", machine)
+    for name, sections in found.items():
+        text = text.replace(f"{{{name}}}\n", _tables(sections))
+    return text
 
 
 def _tables(sections: list[Section]) -> str:
-    return "\n".join(section.markdown() for section in sections)
-
-
-def _write(found: dict[str, list[Section]], machine: str) -> None:
-    page = PAGE.read_text(encoding="utf-8").replace("{machine}", machine)
-    raw: dict[str, Any] = {"machine": machine}
-    for name, sections in found.items():
-        page = page.replace(f"{{{name}}}\n", _tables(sections))
-        raw[name] = {section.title: section.rounds for section in sections}
-    docs = ROOT / "docs"
-    (docs / "performance.md").write_text(page, encoding="utf-8")
-    text = json.dumps(raw, indent=1, default=plain) + "\n"
-    (docs / "performance.json").write_text(text, encoding="utf-8")
+    return "".join(section.markdown() + "\n" for section in sections)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def config(url: str, workers: int) -> dict[str, Any]:
 
 def connector(url: str, workers: int, tables: Iterable[str] = TABLES) -> Candidate:
     """Return the connector, which reads tables in full."""
-    return _process(
+    return process(
         [*command(now=NOW), "read"],
         {"config": config(url, workers), "catalog": catalog(tables, "full_refresh")},
     )
@@ -68,13 +68,13 @@ def connector(url: str, workers: int, tables: Iterable[str] = TABLES) -> Candida
 
 def serial_client(url: str, tables: Iterable[str] = TABLES) -> Candidate:
     """Return the peer, which reads the same tables."""
-    return _process([*_module("peer"), url, USER, PASSWORD, ",".join(tables)])
+    return process([*_module("peer"), url, USER, PASSWORD, ",".join(tables)])
 
 
 def floor(url: str, module: str, records: int, records_of_slice: int) -> Candidate:
     """Return a floor: `floor` or `stock_floor`."""
     files = {"config": config(url, 10), "catalog": catalog(["message_opens"], "full_refresh")}
-    return _process([*_module(module), str(records), str(records_of_slice), "read"], files)
+    return process([*_module(module), str(records), str(records_of_slice), "read"], files)
 
 
 def counted(sim: SimulatorProcess, candidate: Candidate) -> Candidate:
@@ -92,5 +92,6 @@ def _module(name: str) -> list[str]:
     return [sys.executable, "-m", f"benchmarks.{name}"]
 
 
-def _process(arguments: list[str], files: Mapping[str, Any] | None = None) -> Candidate:
+def process(arguments: list[str], files: Mapping[str, Any] | None = None) -> Candidate:
+    """Return any command, with files that are named by arguments."""
     return lambda: measure(arguments, files)[0]

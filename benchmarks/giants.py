@@ -23,11 +23,11 @@ def run(size: Size) -> list[Section]:
     """Read both accounts, and watch how many requests are in flight."""
     million = size.of(1_000_000)
     accounts = {
-        "one message of 1,000,000 opens": account(
+        f"one message of {million:,} opens": account(
             lists=2, messages_per_list=20, giant_message_opens=million
         ),
         # Of 1,041,000 who came, a million are subscribed still.
-        "one list of 1,000,000 contacts": account(
+        f"one list of {million:,} contacts": account(
             lists=4, messages_per_list=10, contacts_per_list=(int(million * 1.041), 500, 500, 500)
         ),
     }
@@ -43,7 +43,7 @@ def run(size: Size) -> list[Section]:
     condition = f"{LATENCY * 1000:.0f} ms, {WORKERS} workers, all nine tables"
     return [
         Section(
-            f"Giants, {condition}, start-up apart",
+            f"{condition}, start-up apart",
             ["", "records", "requests", "s", "CPU s", "requests x latency / workers, s",
              f"allowed s ({ALLOWED} x + CPU)", "of the allowed", "peak MB", "rounds"],
             rows,

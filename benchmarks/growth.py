@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from benchmarks.accounts import NOW, account, config, connector, counted, opens_only, simulator
@@ -29,7 +30,7 @@ def growth(size: Size) -> list[Section]:
             states: list[Any] = []
             rounds = interleaved(
                 1 if factor == 100 else size.rounds,
-                {sync: counted(sim, lambda sync=sync: _sync(sim, sync, states)) for sync in SYNCS},
+                {sync: counted(sim, partial(_sync, sim, sync, states)) for sync in SYNCS},
             )
         every[f"{factor}x"] = rounds
         for sync, run in medians(rounds).items():
@@ -49,7 +50,7 @@ def growth(size: Size) -> list[Section]:
 
 
 def _sync(sim: SimulatorProcess, sync: str, states: list[Any]) -> Figures:
-    files = {"config": config(sim.url, WORKERS), "catalog": catalog(TABLES)}
+    files: dict[str, Any] = {"config": config(sim.url, WORKERS), "catalog": catalog(TABLES)}
     if sync == "second":
         files["state"] = states
     run, states[:] = measure([*command(now=NOW), "read"], files)

@@ -113,9 +113,7 @@ def _trace(arguments: Sequence[str], contents: Mapping[str, Any]) -> str:
             path.write_text(json.dumps(content), encoding="utf-8")
             named += [f"--{name}", str(path)]
         command = [sys.executable, "-X", "importtime", *arguments, *named]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, check=True
-        ).stderr
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stderr
 
 
 def _largest_first(rows: Iterable[list[object]]) -> list[list[object]]:

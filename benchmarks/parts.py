@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from lxml import etree
 
-from benchmarks.accounts import NOW, PASSWORD, USER, account
+from benchmarks.accounts import PASSWORD, USER, account, process
 from benchmarks.imports import imported
-from benchmarks.measure import Candidate, interleaved, measure, medians
+from benchmarks.measure import Candidate, interleaved, medians
 from benchmarks.report import Section, Size
 from integration_tests.simulator import Account, AccountConfig, Simulator, SimulatorConfig
 from integration_tests.simulator.service import OPERATIONS, Request, Service
@@ -26,6 +27,7 @@ from source_listrak.streams import STREAMS
 
 LEAST_SECONDS = 0.15
 """A part is called again and again for so long, so that the clock's grain does not show."""
+CONTENT_TYPE = "text/xml; charset=utf-8"
 PACKAGES_SHOWN = 14
 MODULES_SHOWN = 6
 
@@ -75,12 +77,12 @@ def _reader(size: Size) -> Section:
         read = ResponseReader(
             stream.operation, stream.row, stream.schema(), dates, stream.date_text_fields
         ).read
-        count = len(read(body, "text/xml; charset=utf-8").rows)
+        count = len(read(body, CONTENT_TYPE).rows)
         turns = _turns(
             size,
             {
-                "lxml": lambda body=body: etree.fromstring(body),
-                "reader": lambda body=body, read=read: read(body, "text/xml; charset=utf-8"),
+                "lxml": partial(etree.fromstring, body),
+                "reader": partial(read, body, CONTENT_TYPE),
             },
         )
         parse, records = (statistics.median(turns[name]) / count for name in ("lxml", "reader"))
@@ -118,14 +120,14 @@ def _pages(of: AccountConfig) -> dict[str, bytes]:
 def _envelopes(size: Size) -> Section:
     """Measure the making of one request."""
     builder = EnvelopeBuilder()
-    arguments = {
+    arguments: dict[str, int | bool | datetime | None] = {
         "MsgID": 4711,
         "StartDate": datetime(2024, 1, 1),
         "EndDate": datetime(2024, 2, 1),
         "Page": 3,
     }
     operation = "ReportRangeMessageContactOpen"
-    turns = _turns(size, {operation: lambda: builder.build(operation, arguments)})
+    turns = _turns(size, {operation: partial(builder.build, operation, arguments)})
     return Section(
         "Envelope building alone, CPU time",
         ["operation", "us/envelope"],
@@ -158,9 +160,7 @@ def _start_up(size: Size) -> list[Section]:
         candidates: dict[str, Candidate] = {}
         for name, command in COMMANDS.items():
             files = {"config": config} if command.with_config else {}
-            candidates[name] = lambda command=command, files=files: measure(
-                [sys.executable, *command.arguments], files
-            )[0]
+            candidates[name] = process([sys.executable, *command.arguments], files)
         rounds = interleaved(size.rounds, candidates)
         packages, modules = imported(["main.py", "check"], {"config": config}, size.rounds)
     commands = Section(

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+PACKAGES = ("airbyte-cdk", "lxml", "pycurl", "zeep")
+
 
 @dataclass(frozen=True)
 class Section:
@@ -47,7 +49,7 @@ def environment() -> str:
         f"{_processor()} ({platform.machine()}), {len(os.sched_getaffinity(0))} cores",
         platform.system(),
         f"Python {platform.python_version()}",
-        *_versions("airbyte-cdk", "lxml", "pycurl", "zeep"),
+        *(text for package in PACKAGES for text in _version(package)),
     ]
     return ", ".join(parts)
 
@@ -59,14 +61,11 @@ def plain(value: object) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def _versions(*packages: str) -> list[str]:
-    found = []
-    for package in packages:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return found
+def _version(package: str) -> list[str]:
+    try:
+        return [f"{package} {version(package)}"]
+    except PackageNotFoundError:
+        return []
 
 
 def _processor() -> str:

@@ -17,12 +17,12 @@ WORKERS = 10
 def run(size: Size) -> list[Section]:
     """Read 300,000 opens: of few messages in large pages, and of many in small ones."""
     return [
-        _compare(size, "30 messages, 1000-row pages", 1000, size.of(30), 10_000),
-        _compare(size, "3,000 messages, 50-row pages", 50, size.of(3000), 100),
+        _compare(size, 1000, size.of(30), 10_000),
+        _compare(size, 50, size.of(3000), 100),
     ]
 
 
-def _compare(size: Size, name: str, page_size: int, messages: int, opens: int) -> Section:
+def _compare(size: Size, page_size: int, messages: int, opens: int) -> Section:
     records = messages * opens
     with simulator(opens_only(messages, opens), page_size=page_size) as sim:
         connector(sim.url, WORKERS, TABLE)()  # has the simulator render its pages
@@ -60,7 +60,7 @@ def _compare(size: Size, name: str, page_size: int, messages: int, opens: int) -
         for key, one in apart.items()
     ]
     return Section(
-        f"Throughput, {name}, start-up apart",
+        f"Throughput, {messages:,} messages, {page_size}-row pages, start-up apart",
         ["", "records", "s", "records/s", "CPU s", "CPU us/record", "of the stock floor",
          "of the floor", "start-up, CPU s", "peak MB"],
         rows,

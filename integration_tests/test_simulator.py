@@ -501,6 +501,15 @@ def test_gzip_is_used_only_where_both_sides_want_it() -> None:
         assert packed.content == plain.content
 
 
+def test_pages_are_kept_when_only_their_way_changes() -> None:
+    config = SimulatorConfig(account=SMALL)
+    version = config.version
+    config.latency, config.bandwidth = 0.1, 1e6
+    assert config.version == version
+    config.page_size = 7
+    assert config.version > version
+
+
 def test_the_server_in_a_process_of_its_own_serves_the_same_account() -> None:
     config = SimulatorConfig(account=replace(SMALL), faults={"server_error": 0.0})
     with SimulatorProcess(config) as process:
