@@ -95,7 +95,7 @@ browser: $(READY) ## open the demo's report in headless Chromium
 	$(PYTEST) integration_tests -m browser $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## measure, and write docs/performance.md (ARGS="throughput --rounds 1": print a part)
+bench: $(READY) ## measure for 25 minutes, and write docs/performance.md (ARGS="parts --rounds 1": print a part)
 	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 ##@ Other

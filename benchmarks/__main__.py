@@ -47,7 +47,7 @@ def main() -> None:
         found[name] = SCENARIOS[name](size)
         print(_tables(found[name]), flush=True)
     if options.write:
-        about = f"scale {size.scale:g}, {size.rounds} rounds; {machine}"
+        about = f"scale {size.scale:g}, rounds {size.rounds}, {machine}"
         raw = {name: {one.title: one.rounds for one in found[name]} for name in found}
         text = json.dumps({"machine": about, **raw}, indent=1, default=plain) + "\n"
         (DOCS / "performance.md").write_text(page(found, about), encoding="utf-8")

@@ -34,12 +34,14 @@ def run(size: Size) -> list[Section]:
     rows: list[list[object]] = []
     busy: list[list[object]] = []
     every: dict[str, Rounds] = {}
+    watched: dict[str, list[list[int]]] = {}
     for name, of in accounts.items():
         rounds, samples = _read(size, of)
         start, run = median(rounds["start-up"]), median(rounds["connector"])
         rows.append([name, *_figures(run.apart_from(start)), len(rounds["connector"])])
         busy.append([name, *tenths(samples)])
         every[name] = rounds
+        watched[name] = samples
     condition = f"{LATENCY * 1000:.0f} ms, {WORKERS} workers, all nine tables"
     return [
         Section(
@@ -53,7 +55,7 @@ def run(size: Size) -> list[Section]:
             f"The same: requests in flight (of {WORKERS}), mean of each tenth of the time",
             ["", *(f"{tenth}0 %" for tenth in range(1, 11))],
             busy,
-            busy,
+            watched,
         ),
     ]  # fmt: skip
 
