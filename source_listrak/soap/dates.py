@@ -24,6 +24,12 @@ _WITHIN_HOUR = {
     for second in range(60)
 }
 
+_FRACTIONS = {
+    f".{number:0{digits}}": f".{number:0{digits}}".ljust(7, "0") + "Z"
+    for digits in (1, 2, 3)
+    for number in range(10**digits)
+}
+
 _DATE = "([0-9]{4}-[0-9]{2}-[0-9]{2})"
 # Not 24:00: only some versions of Python read it.
 _MINUTE = "((?:[01][0-9]|2[0-3]):[0-5][0-9])"
@@ -80,12 +86,7 @@ class DateReader:
 
         :raises ValueError: `text` is no xs:dateTime; the message holds no part of it
         """
-        rest = _WITHIN_HOUR.get(text[13:])
-        if rest is not None:
-            hour = self._hours[text[:13]]
-            if hour is not None:
-                return hour + rest
-        quick = self._with_fraction(text)
+        quick = self._quickly(text)
         if quick is not None:
             return quick
         match = _XS_DATE_TIME.fullmatch(text.strip(" \t\r\n"))
@@ -104,12 +105,7 @@ class DateReader:
         seconds; offsets `Z`, `+HH:MM`, `+HHMM`, `+HH`) and the en-US layout of .NET
         (`3/5/2014 2:03:22 PM`). Anything else is returned untouched, .NET's empty date as None.
         """
-        rest = _WITHIN_HOUR.get(text[13:])
-        if rest is not None:
-            hour = self._hours[text[:13]]
-            if hour is not None:
-                return hour + rest
-        quick = self._with_fraction(text)
+        quick = self._quickly(text)
         if quick is not None:
             return quick
         try:
@@ -126,8 +122,19 @@ class DateReader:
             pass  # such as the 30th of February
         return text
 
+    def _quickly(self, text: str) -> str | None:
+        """Convert the usual layout, else return None."""
+        rest = _WITHIN_HOUR.get(text[13:])
+        if rest is None:
+            rest, fraction = text[13:19], _FRACTIONS.get(text[19:])
+            if fraction is None or rest not in _WITHIN_HOUR:
+                return self._with_fraction(text)
+            rest += fraction
+        hour = self._hours[text[:13]]
+        return self._with_fraction(text) if hour is None else hour + rest
+
     def _with_fraction(self, text: str) -> str | None:
-        """Convert the usual layout with a fraction, or in a zone of half hours; else None."""
+        """Convert the usual layout with any fraction, or in a zone of half hours; else None."""
         rest, fraction = text[13:19], text[20:]
         if rest not in _WITHIN_HOUR:
             return None

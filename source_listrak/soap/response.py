@@ -1,17 +1,23 @@
 """Response bytes -> typed records, by lxml, from the stream's JSON schema.
 
-lxml decides whether a response is well-formed and where its rows are. Making Python objects of
-every element then costs more than the parse itself. So rows that are spelled as the service spells
-them (tags without attributes, in one order, text without markup) are cut out of the text by one
-expression, the stencil; it has to account for every character between the result's tags. Then lxml
-need not build a tree of them, only check the whole and build what is around them. Where the
-stencil does not fit, the rows are read from the tree. Both ways give the same records.
+Making Python objects of every element of lxml's tree costs more than the parse itself. So rows that
+are spelled as the service spells them (tags without attributes other than nil, in one order, text
+without markup) are cut out of the text by one expression, the stencil. What is around the rows, the
+frame, is parsed by lxml, and remembered, since it is mostly the same for every page. A row that the
+stencil does not fit is put into the frame and read from its tree; where more than that is unusual,
+all rows are. Both ways give the same records.
+
+The quick way takes only what is well-formed. The frame is, with nothing between the result's tags.
+In between, the stencil accounts for every character: tags by name, each closed, and text without
+"<". Such text is well-formed when it has no "]]>", no character that XML forbids and no reference
+that would need a declaration; where it has, lxml checks the whole.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -32,11 +38,16 @@ BLOCK = 2**15
 """Characters that the stencil cuts at once: what a processor's cache holds."""
 LEARNED_ROWS = 20
 """Rows of the tree that tell the order of elements where the stencil did not fit."""
+MAX_FRAMES = 16
+"""Frames that a reader remembers; a service that writes the time into each makes a new one."""
+LONGEST_FRAME = 2**13
+"""Characters of a frame that is worth remembering."""
 
 Convert = Callable[[str], Any]
 _Layout = tuple[tuple[str, bool], ...]
 
-_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_NIL = f"{{{_XSI}}}nil"
 _XML_SPACE = " \t\r\n"
 
 
@@ -126,6 +137,8 @@ class ResponseReader:
         self._always: set[str] | None = None
         self._layout: _Layout = ()
         self._stencil: _Stencil | None = None
+        # Frames that are right, and the expression of the nil attribute within.
+        self._frames: dict[str, str] = {}
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
@@ -134,6 +147,9 @@ class ResponseReader:
         :raises ResponseError: one of its subclasses, whatever the bytes are, and no other error
         """
         text = _decoded(body, content_type)
+        if "\r" in text:
+            # As each XML parser does first.
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
         _refuse_document_type(text)
         page, fitting = self._read_quickly(text)
         if page is not None:
@@ -220,35 +236,97 @@ class ResponseReader:
 
     def _read_quickly(self, text: str) -> tuple[Page | None, int]:
         """Return the page if the stencil fits, and how many rows it fitted at least."""
-        layout = self._layout
         opening = self._opening.search(text)
-        if not layout or opening is None:
+        if opening is None:
             return None, 0
         prefix = opening[1]
         start, end = opening.end(), text.rfind(f"</{prefix}{self._result}>")
-        # A comment, CDATA section or instruction before that tag could hold a false one. None after
-        # it can mislead: the stencil has no place for markup other than the rows' tags. And the
-        # parser makes a line feed of a carriage return, where the stencil takes text as it is.
-        if (
-            end < start
-            or text.find("<!", 0, start) >= 0
-            or text.find("<?", 1, start) >= 0
-            or text.find("\r", start, end) >= 0
-        ):
+        if end < start:
             return None, 0
-        root = _parse(text[:start] + text[end:])
-        if root is None or sum(1 for _ in root.iter("{*}" + self._result)) != 1:
+        nil = self._nil_of_frame(text, start, end)
+        if nil is None:
             return None, 0
-        gap = r"\s*" if text[start].isspace() else ""
+        between = text[start:end]
+        if not between.strip(_XML_SPACE):
+            return Page([], True, 0), 0
+        layout = self._layout
+        if not layout:
+            return None, 0
+        gap = r"\s*" if between[0].isspace() else ""
+        spelling = layout, prefix, gap, nil
         stencil = self._stencil
-        if stencil is None or stencil.spelling != (layout, prefix, gap):
-            stencil = self._stencil = _Stencil(layout, prefix, gap, self._row, self._fields)
-        rows, fits = stencil.cut(text, start, end)
-        if not fits or not _is_well_formed(text):
+        if stencil is None or stencil.spelling != spelling:
+            stencil = self._stencil = _Stencil(spelling, self._row, self._fields)
+        rows, odd, fits = stencil.cut(between)
+        if not fits or not (_is_plain(between) or _is_well_formed(text)):
             return None, len(rows)
-        if self._find_result(root, is_html=False) is None:
-            return Page([], False, 0), 0
+        if odd and not self._read_odd(rows, odd, text[:start], text[end:]):
+            return None, 0
         return Page(rows, True, 0), 0
+
+    def _nil_of_frame(self, text: str, start: int, end: int) -> str | None:
+        """Return the expression of the nil attribute among the rows, None for a frame that is odd.
+
+        :param start: where the rows begin
+        :param end: where they end
+        """
+        frame = text[:start] + text[end:]
+        nil = self._frames.get(frame)
+        if nil is not None:
+            return nil
+        # A comment, CDATA section or instruction before the rows could hold a false tag. None after
+        # it can mislead: the stencil has no place for markup other than the rows' tags.
+        if text.find("<!", 0, start) >= 0 or text.find("<?", 1, start) >= 0:
+            return None
+        result = self._result_of(frame)
+        if result is None:
+            return None
+        prefixes = [prefix for prefix, uri in result.nsmap.items() if prefix and uri == _XSI]
+        nil = rf' (?:{"|".join(map(re.escape, prefixes))}):nil="(?:true|1)"' if prefixes else ""
+        if len(frame) <= LONGEST_FRAME:
+            if len(self._frames) >= MAX_FRAMES:
+                self._frames = {}
+            self._frames[frame] = nil
+        return nil
+
+    def _result_of(self, text: str) -> etree._Element | None:
+        """Return the one result of a response without errors; None for the tree to find out."""
+        root = _parse(text)
+        if root is None or sum(1 for _ in root.iter("{*}" + self._result)) != 1:
+            return None
+        try:
+            return self._find_result(root, is_html=False)
+        except ResponseError:
+            return None
+
+    def _read_odd(
+        self, rows: list[dict[str, Any]], odd: Mapping[int, str], before: str, after: str
+    ) -> bool:
+        """Read the rows that the stencil did not fit, by the tree; return whether they are sound.
+
+        They reach to the first closing tag of a row. Should that stand in a comment, CDATA section
+        or instruction, then this begins in the same row; should it close another row within, then
+        this one is not closed and is no XML.
+
+        :param rows: gets them at their places
+        """
+        content = "".join(odd.values())
+        if "<!" in content or "<?" in content:
+            return False
+        result = self._result_of(before + content + after)
+        if result is None:
+            return False
+        children = list(result)
+        if len(children) != len(odd) or any(_local(child) != self._row for child in children):
+            return False
+        known = _Known(self._fields)
+        try:
+            for index, child in zip(odd, children, strict=True):
+                rows[index] = self._record(child, known)
+        except MalformedResponse:
+            return False
+        self._learn(result, 0)
+        return True
 
     def _learn(self, result: etree._Element, first: int) -> None:
         """Add what a few rows hold to what is known of the layout, or forget it all."""
@@ -378,34 +456,37 @@ class _Known(dict[str, "_Field | None"]):
         return field
 
 
+_Spelling = tuple[_Layout, str, str, str]
+"""The elements of a row, the namespace prefix of their tags with its colon, the expression of the
+space between tags, and that of the nil attribute."""
+
+
 class _Stencil:
     """What cuts rows of one layout out of a text, and makes records of the pieces.
 
     The expression has one group for each element, and a second one for a string that is not always
-    there: something where the element is there but empty. The last group takes all that is left
-    where a row does not fit, so the matches always follow one another without a gap.
-
-    :param layout: the elements of a row
-    :param prefix: the namespace prefix of their tags, with its colon
-    :param gap: expression of the space between tags
+    there: something where the element is there but empty. Then come a group for a whole row that
+    does not fit, and one for all that is left where no row stands; so the matches always follow one
+    another without a gap.
     """
 
-    def __init__(
-        self, layout: _Layout, prefix: str, gap: str, row: str, fields: Mapping[str, _Field]
-    ) -> None:
-        self.spelling = layout, prefix, gap
+    def __init__(self, spelling: _Spelling, row: str, fields: Mapping[str, _Field]) -> None:
+        self.spelling = spelling
+        layout, prefix, gap, nil = spelling
         parts = [f"{gap}<{prefix}{re.escape(row)}>{gap}"]
         groups: list[str] = []
         plain: list[str] = []
         resolving: list[str] = []
         scope: dict[str, Any] = {"resolved": _resolved}
-        self._has_gaps = False
-        self._dates: list[Callable[[dict[str, Any]], Any]] = []
+        # Dates, too, since .NET's empty date is none.
+        self._maybe_none: list[str] = []
         for index, (name, is_always) in enumerate(layout):
             tag = prefix + re.escape(name)
             field = fields.get(name)
+            empty = f"(?:></{tag}>| ?/>)"
+            blank_or_nil = f"(?:{nil})?{empty}"
             if field is None:
-                parts.append(rf"(?:<{tag}(?:>[^<]*</{tag}>| ?/>){gap})?")
+                parts.append(f"(?:<{tag}(?:>[^<]*</{tag}>|{blank_or_nil}){gap})?")
                 continue
             value, blank = f"value{index}", f"blank{index}"
             scope[f"convert{index}"] = field.convert_clean
@@ -415,30 +496,36 @@ class _Stencil:
             groups.append(value)
             if field.capture is not None:
                 resolved = converted
-                parts.append(rf"<{tag}>({field.capture})</{tag}>{gap}")
+                content = f">({field.capture})</{tag}>"
+                parts.append(
+                    f"<{tag}{content}{gap}"
+                    if is_always
+                    else f"<{tag}(?:{content}|{blank_or_nil}){gap}"
+                )
                 otherwise = "None"
             elif is_always:
-                parts.append(rf"<{tag}>([^<]*)</{tag}>{gap}")
+                parts.append(f"<{tag}>([^<]*)</{tag}>{gap}")
             else:
-                parts.append(rf"<{tag}(?:>([^<]+)</{tag}>|(></{tag}>| ?/>)){gap}")
+                is_nil = f"|{nil}{empty}" if nil else ""
+                parts.append(f"<{tag}(?:>([^<]+)</{tag}>|(></{tag}>| ?/>){is_nil}){gap}")
                 groups.append(blank)
                 otherwise = f'("" if {blank} else None)'
+            if not is_always or field.is_date:
+                self._maybe_none.append(name)
             if not is_always:
-                self._has_gaps = True
                 parts[-1] = f"(?:{parts[-1]})?"
                 converted = f"({converted} if {value} else {otherwise})"
                 resolved = f"({resolved} if {value} else {otherwise})"
-            if field.is_date:
-                self._dates.append(itemgetter(name))
             plain.append(f"{name!r}: {converted}")
             resolving.append(f"{name!r}: {resolved}")
         self._last_tag = f"</{prefix}{row}>"
-        parts.append(rf"</{prefix}{re.escape(row)}>{gap}|([\s\S]+)")
-        groups.append("rest")
-        if len(groups) == 1:
-            # With a single group, findall would return texts and not tuples.
-            parts.insert(0, "()")
-            groups.insert(0, "nothing")
+        closing = re.escape(self._last_tag)
+        parts.append(
+            rf"{closing}{gap}"
+            rf"|{gap}(<{prefix}{re.escape(row)}>[\s\S]*?{closing}){gap}"
+            r"|([\s\S]+)"
+        )
+        groups += ["odd", "rest"]
         self._expression = re.compile("".join(parts))
         # Made as the standard library makes named tuples: a literal with the names of the schema
         # takes a third of the time of `dict(zip(…))`, and that is where the time goes.
@@ -449,35 +536,46 @@ class _Stencil:
             for items in (plain, resolving)
         )
 
-    def cut(self, text: str, start: int, end: int) -> tuple[list[dict[str, Any]], bool]:
-        """Return the records of a part of a text, and whether the stencil fits all of it.
+    def cut(self, text: str) -> tuple[list[dict[str, Any]], dict[int, str], bool]:
+        """Return the records of a text, the rows to read otherwise, and whether it fits at all.
 
-        :return: without a fit, the records of some rows before the one that does not fit
+        :return: without a fit, the records of some rows before what does not fit
         """
         records: list[dict[str, Any]] = []
-        last = text.rfind(self._last_tag, start, end) + len(self._last_tag)
-        if last < start or text[last:end].strip():
-            return records, not text[start:end].strip()
-        make = self._resolving if text.find("&", start, last) >= 0 else self._plain
+        odd: dict[int, str] = {}
+        last = text.rfind(self._last_tag) + len(self._last_tag)
+        if last < len(self._last_tag) or text[last:].strip():
+            return records, odd, False
+        make = self._resolving if "&" in text else self._plain
+        start = 0
         while start < last:
             # In blocks, so that the pieces of a large page need no memory of their own.
             tag = text.find(self._last_tag, start + BLOCK, last)
             stop = tag + len(self._last_tag) if tag >= 0 else last
             found = self._expression.findall(text, start, stop)
-            try:
-                records += make(found)
-            except ValueError:
-                return records, False  # the other way knows which field it was
             if found[-1][-1]:
-                return records[:-1], False
+                return records, odd, False
+            try:
+                if any(map(_ODD, found)):
+                    fitting = iter(make([groups for groups in found if not _ODD(groups)]))
+                    for row in map(_ODD, found):
+                        if row:
+                            odd[len(records)] = row
+                        records.append({} if row else next(fitting))
+                else:
+                    records += make(found)
+            except ValueError:
+                return records, odd, False  # the other way knows which field it was
             start = stop
-        if self._has_gaps or any(None in map(date, records) for date in self._dates):
-            records = [
-                {name: value for name, value in record.items() if value is not None}
-                for record in records
-            ]
-        return records, True
+        for record in records:
+            if None in record.values():
+                for name in self._maybe_none:
+                    if record[name] is None:
+                        del record[name]
+        return records, odd, True
 
+
+_ODD: Callable[[tuple[str, ...]], str] = itemgetter(-2)
 
 _NUMBERED = re.compile("&#(?:x([0-9a-fA-F]+)|([0-9]+));")
 
@@ -497,6 +595,34 @@ def _resolved(text: str) -> str:
         text = _NUMBERED.sub(_character, text)
     text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
     return text.replace("&apos;", "'").replace("&amp;", "&")
+
+
+# Bytes of UTF-8 that are no characters of XML; the others that it forbids are longer.
+_CONTROLS = bytes(code for code in range(0x20) if chr(code) not in _XML_SPACE)
+_OTHER_REFERENCE = re.compile("&(?!(?:amp|lt|gt|quot|apos);)(#(?:x[0-9a-fA-F]{1,6}|[0-9]{1,7});)?")
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether rows that the stencil fits are well-formed, as far as is easily told."""
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        return False
+    return (
+        len(encoded.translate(None, _CONTROLS)) == len(encoded)
+        and "\ufffe" not in text
+        and "\uffff" not in text
+        and not ("]" in text and "]]>" in text)  # the first is found much sooner
+        and ("&" not in text or all(map(_is_character, set(_OTHER_REFERENCE.findall(text)))))
+    )
+
+
+def _is_character(reference: str) -> bool:
+    """Tell whether `#65;` or `#x41;` stands for a character of XML; nothing does not."""
+    if not reference:
+        return False
+    code = int(reference[2:-1], 16) if reference[1] == "x" else int(reference[1:-1])
+    return code <= sys.maxunicode and not _FORBIDDEN.match(chr(code))
 
 
 # XML

@@ -341,6 +341,72 @@ def test_a_page_of_many_blocks_is_read_whole_and_in_order() -> None:
     assert contacts == [f"c{number}" for number in range(5000)]
 
 
+# Spellings of one row among others that must not cost the others the quick way.
+ODD = {
+    "an attribute": _open().replace("<ContactID>", '<ContactID a="b">'),
+    "a nil field": _open().replace("<ContactID>c</ContactID>", '<ContactID xsi:nil="true" />'),
+    "a nil field with an end tag": _open().replace(">c<", ' xsi:nil="1"><'),
+    "an absent field": _open().replace("<ContactID>c</ContactID>", ""),
+    "an unknown field": _open().replace("<ContactID>", "<New>1</New><ContactID>"),
+    "an unknown field with fields of its own": _open().replace(
+        "<ContactID>", "<New><A>1</A></New><ContactID>"
+    ),
+    "another order": "<WSContactOpen><OpenDate>x</OpenDate><ContactID>y</ContactID>"
+    "</WSContactOpen>",
+    "line ends of Windows": _open(contact="a\r\nb"),
+    "a numeric reference": _open(contact="a&#39;b&#x1F600;"),
+    "a space in an end tag": _open().replace("</ContactID>", "</ContactID >"),
+    "an empty row": "<WSContactOpen></WSContactOpen>",
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("rows", [1, 200])
+def test_a_row_that_is_spelled_otherwise_leaves_the_others_the_quick_way(
+    odd: str, rows: int
+) -> None:
+    body = _page(OPENS, _open() * rows + odd + _open("2024-05-06T07:08:09") * rows)
+    warm = _warm(OPENS, _page(OPENS, _open() * 3))
+    quick, _ = warm._read_quickly(body.decode().replace("\r\n", "\n"))
+    assert quick is not None
+    assert quick == OPENS.reader().read(body)
+    assert len(quick.rows) == 2 * rows + 1
+
+
+def test_a_remembered_frame_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = _warm(OPENS, _page(OPENS, _open() * 3))
+    empty = _page(OPENS, "")
+    warm.read(empty)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr(response, "_parse", fail)
+    monkeypatch.setattr(response, "_is_well_formed", fail)
+    assert warm.read(_page(OPENS, _open(contact="a &amp; b") * 7)).rows[6]["ContactID"] == "a & b"
+    assert warm.read(empty) == Page([], True, 0)
+
+
+def test_the_frames_that_a_reader_remembers_are_bounded() -> None:
+    reader = OPENS.reader()
+    for number in range(3 * response.MAX_FRAMES):
+        assert reader.read(_page(OPENS, _open(), beside=f"<At>{number}</At>")).rows
+        assert len(reader._frames) <= response.MAX_FRAMES
+    before = len(reader._frames)
+    reader.read(_page(OPENS, _open(), beside=f"<At>{'x' * response.LONGEST_FRAME}</At>"))
+    assert len(reader._frames) == before
+
+
+def test_a_remembered_frame_does_not_make_an_error_of_a_page_or_a_page_of_an_error() -> None:
+    fine, nil = _page(OPENS, _open()), _page(OPENS, _open(), '<WSException xsi:nil="true"/>')
+    bad = _page(OPENS, "", "<WSException><Description>no</Description></WSException>")
+    reader = _warm(OPENS, fine)
+    for _ in range(2):
+        assert reader.read(fine).rows == reader.read(nil).rows
+        with pytest.raises(InBandError):
+            reader.read(bad)
+
+
 MISLEADING = {
     "a row within an unknown element": f"<Other>{_open(contact='inner')}</Other>{_open()}",
     "only rows within an unknown element": f"<Other>{_open(contact='inner') * 2}</Other>",
