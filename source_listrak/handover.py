@@ -10,8 +10,10 @@ from typing import Any
 from airbyte_cdk.models import AirbyteMessage
 from airbyte_cdk.sources.message import InMemoryMessageRepository
 
-MOST_ITEMS = 10_000
+MOST_RECORDS = 10_000
 """Records that wait to be written at most; about 10 MB."""
+MOST_PAGES = 32
+"""Pages of up to 1,000 records as text that wait to be written at most; about 10 MB, too."""
 
 
 class HandoverQueue:
@@ -21,7 +23,7 @@ class HandoverQueue:
     The bound is soft: each worker that looks at the same time can put one item more.
     """
 
-    def __init__(self, most: int = MOST_ITEMS) -> None:
+    def __init__(self, most: int) -> None:
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._most = most
         self._resume_at = most // 2

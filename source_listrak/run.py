@@ -9,28 +9,68 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any, TextIO
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.models import ConnectorSpecification
+from airbyte_cdk.models import AirbyteMessage, ConnectorSpecification
+from airbyte_cdk.sources import Source
+from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
+from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak import shards
 from source_listrak.config import ListrakConfig
+from source_listrak.pages import page_of
 from source_listrak.soap.faults import unexpected
 from source_listrak.source import SourceListrak, SyncFailed, _now
 
 LEAVE_WITHIN = 3.5
 """Seconds after a signal in which the last state is written; then the process ends anyway."""
 
+PAGES_BETWEEN_CHECKS = 50
+"""Messages between two looks at the memory that the container leaves."""
+
 LEAVE_AT_LAST = 0.5
 """Seconds more for what was begun to be written."""
 
 
 class ListrakEntrypoint(AirbyteEntrypoint):
-    """The CDK's entry point, with errors of the configuration that name the field."""
+    """The CDK's entry point, with pages of records, and configuration errors that name the field.
+
+    :param output: where pages are written, in their order among the messages that are yielded
+    """
+
+    def __init__(self, source: Source, output: Output) -> None:
+        super().__init__(source)
+        self._output = output
+
+    def read(
+        self, source_spec: ConnectorSpecification, config: Any, catalog: Any, state: list[Any]
+    ) -> Iterator[AirbyteMessage]:
+        """Write the pages of records, and yield all other messages."""
+        # Of messages, and a page is one: about as often as the CDK's own of 5,000 records.
+        self._memory_monitor = MemoryMonitor(check_interval=PAGES_BETWEEN_CHECKS)
+        for message in super().read(source_spec, config, catalog, state):
+            page = page_of(message)
+            if page is None:
+                yield message
+            else:
+                self._output.write(page.text)
+
+    @staticmethod
+    def handle_record_counts(
+        message: AirbyteMessage, stream_message_count: defaultdict[HashableStreamDescriptor, float]
+    ) -> AirbyteMessage:
+        """Count the records of a page, which the next state of its stream tells."""
+        page = page_of(message)
+        if page is not None and message.record is not None:
+            name = HashableStreamDescriptor(name=message.record.stream)
+            stream_message_count[name] += page.count
+            return message
+        return AirbyteEntrypoint.handle_record_counts(message, stream_message_count)
 
     @staticmethod
     def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:
@@ -65,7 +105,7 @@ def run(args: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as the protocol has it, whatever the locale
     output = Output(sys.stdout)
-    source = SourceListrak()
+    source = SourceListrak(pages=True)
     _leave_on_signals(source, output)
     code = 1
     try:
@@ -83,7 +123,7 @@ def run(args: list[str] | None = None) -> None:
 def _run(source: SourceListrak, args: list[str], output: Output) -> int:
     if args[:1] == [shards.COMMAND]:
         return _run_shards(args[1:], output)
-    entrypoint = ListrakEntrypoint(source)
+    entrypoint = ListrakEntrypoint(source, output)
     _log_to(output)
     try:
         parsed = entrypoint.parse_args(args)

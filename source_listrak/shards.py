@@ -63,7 +63,7 @@ def estimate(config: ListrakConfig, now: datetime) -> dict[int, int]:
     from airbyte_cdk.sources.message import InMemoryMessageRepository
     from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
-    from source_listrak.handover import HandoverQueue
+    from source_listrak.handover import MOST_RECORDS, HandoverQueue
     from source_listrak.soap.transport import READ_POLICY, secret_forms
     from source_listrak.source import SourceListrak
     from source_listrak.streams import STREAMS
@@ -76,7 +76,7 @@ def estimate(config: ListrakConfig, now: datetime) -> dict[int, int]:
         config,
         declarations,
         READ_POLICY,
-        HandoverQueue(),
+        HandoverQueue(MOST_RECORDS),
         InMemoryMessageRepository(),
         logging.getLogger("airbyte"),
     )

@@ -32,6 +32,7 @@ class Sync:
     """The client, the account and the queue of one run.
 
     :param streams: the declarations of all tables by name
+    :param pages: whether records are handed over by pages
     """
 
     def __init__(
@@ -42,11 +43,14 @@ class Sync:
         queue: HandoverQueue,
         repository: MessageRepository,
         logger: logging.Logger,
+        *,
+        pages: bool = False,
     ) -> None:
         self.config = config
         self.zone = config.zone
         self.queue = queue
         self.repository = repository
+        self.pages = pages
         self.logger = logger
         self.breaker = CircuitBreaker()
         self.envelopes = EnvelopeBuilder()

@@ -6,7 +6,7 @@ import threading
 import pytest
 from airbyte_cdk.models import AirbyteLogMessage, AirbyteMessage, Level, Type
 
-from source_listrak.handover import HandoverQueue, HandoverRepository
+from source_listrak.handover import MOST_RECORDS, HandoverQueue, HandoverRepository
 
 
 def log(text: str) -> AirbyteMessage:
@@ -47,7 +47,7 @@ def test_a_full_queue_makes_workers_wait_and_refuses_who_cannot() -> None:
 
 
 def test_messages_of_workers_keep_their_place_and_the_writers_come_next() -> None:
-    handover = HandoverQueue()
+    handover = HandoverQueue(MOST_RECORDS)
     repository = HandoverRepository(handover)
     handover.put("record")
     worker = threading.Thread(target=repository.emit_message, args=(log("worker"),))

@@ -30,6 +30,7 @@ from airbyte_cdk.sources.types import Record
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.cursor import MAX_SKIPPED, Interval, Progress
+from source_listrak.pages import as_records
 from source_listrak.soap.faults import Action, ListrakError, unexpected
 
 if TYPE_CHECKING:
@@ -92,23 +93,27 @@ class SlicePartition(Partition):
         self.error: AirbyteTracedException | None = None
 
     def read(self) -> Iterable[Record]:
-        """Yield the records; an error is kept for the cursor, which does not count the slice.
+        """Yield records or pages; an error is kept for the cursor, which does not count the slice.
 
         Not raised: the CDK would print one trace for each slice that failed, where the person
         needs one for each stream.
         """
-        record = partial(Record, stream_name=self._stream.name)
+        name = self._stream.name
+        if self._stream.sync.pages:
+            handed_over = partial(as_records, name)
+        else:
+            handed_over = partial(map, partial(Record, stream_name=name))
         progress = self._stream.progress
         try:
             for rows in self._stream.read_pages(self.piece):
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
                 rows = [row for row in rows if row] if not all(rows) else rows
                 progress.add(records=len(rows))
-                yield from map(record, rows)
+                yield from handed_over(rows)
         except ListrakError as error:
             self.error = error
         except Exception as error:
-            self.error = unexpected(self._stream.name, error)
+            self.error = unexpected(name, error)
 
     def to_slice(self) -> Mapping[str, Any]:
         """Return what names the slice in the CDK's debug log."""
