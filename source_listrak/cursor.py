@@ -68,6 +68,8 @@ class Progress:
         self._lock = threading.Lock()
         self._already_done = merge(already_done)
         self._next = 0
+        self._parts: dict[int, int] = {}
+        """Of slices that several workers read: how many of their parts are not done yet."""
         # Parallel lists, ascending: numbers and keys of the first and last slice of each run.
         self._firsts: list[int] = []
         self._lasts: list[int] = []
@@ -79,13 +81,29 @@ class Progress:
             self._next += 1
             return self._next - 1
 
+    def divide(self, number: int) -> None:
+        """Note that a slice has one more part: it is done when all of them are."""
+        with self._lock:
+            self._parts[number] = self._parts.get(number, 1) + 1
+
     def is_already_done(self, key: Interval) -> bool:
         """Tell whether an earlier attempt has done all of a slice."""
         return any(covers(interval, key) for interval in self._already_done)
 
-    def done(self, number: int, key: Interval) -> None:
-        """Count a slice as done; its records must be on their way to the output before."""
+    def done(self, number: int, key: Interval) -> bool:
+        """Count a slice, or one part of it, whose records must be on their way to the output.
+
+        The parts share the key of the slice and are counted together only. To resume between them
+        would lose rows: when a contact unsubscribes between two attempts, those after move up, some
+        from the first page of a part that is missing to the last page of one that is done.
+
+        :return: whether all of the slice is done now
+        """
         with self._lock:
+            parts = self._parts.pop(number, 1) - 1
+            if parts:
+                self._parts[number] = parts
+                return False
             at = bisect_left(self._firsts, number)
             joins_left = at > 0 and self._lasts[at - 1] == number - 1
             joins_right = at < len(self._firsts) and self._firsts[at] == number + 1
@@ -103,6 +121,13 @@ class Progress:
                 self._firsts.insert(at, number)
                 self._lasts.insert(at, number)
                 self._keys.insert(at, key)
+            return True
+
+    @property
+    def is_all_done(self) -> bool:
+        """Whether each slice that was begun is done."""
+        with self._lock:
+            return not self._next or (self._firsts, self._lasts) == ([0], [self._next - 1])
 
     def intervals(self, most: int) -> list[Interval]:
         """Return what is done, with what an earlier attempt has done.

@@ -151,3 +151,21 @@ def page_blocks(pages: int, block: int = PAGES_OF_A_BLOCK) -> Iterator[tuple[int
         yield first, first + block - 1
         first += block
     yield first, None
+
+
+def pages_of_a_part(workers: int) -> int:
+    """Return how many pages a worker keeps of a slice that proves long while it is read.
+
+    Nobody knows such a slice's length (of contacts there is no counter, other counters can be
+    wrong), so one worker at a time reads at its open end. Once a page there has rows and another
+    worker is idle, it fixes its own end so many pages on, and leaves the rest to the idle one. With
+    ten workers::
+
+        page   1 ─────── 9 ───────── 23 24 ───────── 38 39 ────────▶ until a page has no rows
+               └ alone   └ proves it     └ proves it     └ proves it
+
+    The open end moves so many pages on for each answer that is awaited, and a part takes as many
+    answers, so with fewer pages than workers some would always be idle; the half more makes up for
+    late answers. Many more would make the last part long, which is one worker's.
+    """
+    return max(PAGES_OF_A_BLOCK, workers * 3 // 2)

@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
@@ -22,7 +22,7 @@ from source_listrak.config import ListrakConfig
 from source_listrak.cursor import Interval
 from source_listrak.plan import StreamPlan
 from source_listrak.progress import StreamProgress
-from source_listrak.slicing import Window
+from source_listrak.slicing import PAGES_OF_A_BLOCK, Window, pages_of_a_part
 from source_listrak.soap.envelope import soap_action
 from source_listrak.soap.faults import REPEATED_PAGE, ListrakError
 from source_listrak.soap.response import Page
@@ -37,9 +37,12 @@ REPEATED_ROWS_MEAN_A_LOOP = 3
 equal rows in a row can be two clicks in the same second."""
 
 
+Rows = list[dict[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One unit of concurrency and of checkpointing.
+    """One unit of concurrency and of checkpointing, or a part of one that proved long.
 
     :param key: its place in the order of generation, first and last key
     :param label: its name in log lines; no personal data
@@ -53,6 +56,9 @@ class Slice:
     :param first_page: the page to begin with
     :param last_page: the page to end with, or None for all
     :param error: why what stands here could not even be sliced
+    :param continues: of the rest of a slice that proved long: the page that proved it
+    :param divide: leaves the pages after the one given to another worker, given the rows of the
+        page that proves them worth it; False when no worker is idle
     """
 
     key: Interval
@@ -67,6 +73,8 @@ class Slice:
     first_page: int = 1
     last_page: int | None = None
     error: ListrakError | None = None
+    continues: Rows | None = None
+    divide: Callable[[int, Rows], bool] | None = None
 
 
 class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
@@ -181,18 +189,19 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         page = self.sync.reader(self).read(response.content, response.headers.get("Content-Type"))
         return page.rows
 
-    def read_pages(self, piece: Slice) -> Iterator[list[dict[str, Any]]]:
+    def read_pages(self, piece: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice, page by page, until a page has none.
 
         A short page is not the end: nobody knows the page size. Of recipients, pages without rows
-        stand in the middle, where a missing result is the end.
+        stand in the middle, where a missing result is the end. What proves long is left to another
+        worker from some page on, see `pages_of_a_part`.
 
         :raises ListrakError: a request failed for good, or a page came again and again
         """
-        previous: list[dict[str, Any]] = []
-        repeated = rows = empty = 0
-        number = piece.first_page
-        while piece.last_page is None or number <= piece.last_page:
+        previous: Rows = []
+        repeated = rows = full = empty = 0
+        number, last = piece.first_page, piece.last_page
+        while last is None or number <= last:
             if number == piece.first_page and piece.first_rows is not None:
                 page = piece.first_rows
             else:
@@ -217,10 +226,36 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
                     repeated = 0
                 previous = page.rows
                 rows += len(page.rows)
+                full += 1
+                if (
+                    last is None
+                    and piece.divide is not None
+                    and not repeated
+                    and self._is_long(piece, page.rows, full, rows)
+                ):
+                    kept = number + pages_of_a_part(self.config.num_workers) - 1
+                    if piece.divide(kept, page.rows):
+                        last = kept
                 yield page.rows
                 if self.tolerates_empty_pages and rows == piece.expected_rows:
                     return
             number += 1
+
+    def _is_long(self, piece: Slice, page: Rows, full: int, rows: int) -> bool:
+        """Tell whether what was read of an open-ended slice promises enough for another worker.
+
+        A slice costs no request more for it than its pages and the end, unless it has more pages
+        than a block; a longer one costs one more, behind its end.
+
+        :param full: how many pages had rows
+        :param rows: how many rows they had together
+        """
+        if piece.continues is not None:
+            # The same page so much further on: a service that repeats its last page for ever.
+            return page != piece.continues
+        if 0 <= piece.expected_rows - rows <= PAGES_OF_A_BLOCK * self.largest_page:
+            return False
+        return full > PAGES_OF_A_BLOCK
 
     def fetch_page(self, piece: Slice, number: int) -> Page:
         """Return one page of a slice.

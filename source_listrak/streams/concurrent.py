@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +30,20 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator impor
 from airbyte_cdk.sources.types import Record
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_listrak.account import UNKNOWN
 from source_listrak.cursor import MAX_SKIPPED, Interval, Progress
 from source_listrak.pages import as_records
 from source_listrak.soap.faults import Action, ListrakError, unexpected
 
 if TYPE_CHECKING:
-    from source_listrak.streams.base import ListrakStream, Slice
+    from source_listrak.streams.base import ListrakStream, Rows, Slice
 
 STATE_INTERVAL = 10.0
 """Seconds between two states of a stream while it runs."""
 
 
 class Outstanding:
-    """Counts the slices that are out, and makes the next one wait for its turn.
+    """Counts the slices (and parts of them) that are out; makes the next slice wait for its turn.
 
     As many as there are workers: that keeps the workers busy and the state small.
     """
@@ -59,8 +61,15 @@ class Outstanding:
             self._changed.wait_for(lambda: self._out < self._most or self._is_stopped)
             self._out += 1
 
+    def take_if_free(self) -> bool:
+        """Take a turn for the rest of a slice, if nothing else has taken it: never wait."""
+        with self._changed:
+            is_free = self._out < self._most and not self._is_stopped
+            self._out += is_free
+            return is_free
+
     def give_back(self) -> None:
-        """Note that a slice is finished, one way or the other."""
+        """Note that a slice (or a part of one) is finished, one way or the other."""
         with self._changed:
             self._out -= 1
             self._changed.notify_all()
@@ -84,10 +93,13 @@ class Outstanding:
 
 
 class SlicePartition(Partition):
-    """One slice being read by one worker."""
+    """One slice, or a part of one that proved long, being read by one worker."""
 
-    def __init__(self, stream: ListrakStream, piece: Slice, number: int) -> None:
+    def __init__(
+        self, stream: ListrakStream, cursor: StateCursor, piece: Slice, number: int
+    ) -> None:
         self._stream = stream
+        self._cursor = cursor
         self.piece = piece
         self.number = number
         self.error: AirbyteTracedException | None = None
@@ -104,16 +116,41 @@ class SlicePartition(Partition):
         else:
             handed_over = partial(map, partial(Record, stream_name=name))
         progress = self._stream.progress
+        piece = self.piece
+        if piece.last_page is None and self._stream.config.num_workers > 1:
+            piece = replace(piece, divide=self._divide)
         try:
-            for rows in self._stream.read_pages(self.piece):
+            self._cursor.check(self.number)
+            for rows in self._stream.read_pages(piece):
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
                 rows = [row for row in rows if row] if not all(rows) else rows
                 progress.add(records=len(rows))
                 yield from handed_over(rows)
-        except ListrakError as error:
+                self._cursor.check(self.number)
+        except AirbyteTracedException as error:
             self.error = error
         except Exception as error:
             self.error = unexpected(name, error)
+
+    def _divide(self, last_page: int, proof: Rows) -> bool:
+        """Leave the pages after `last_page` to another worker, if one is idle.
+
+        The rest goes straight to the queue, not through the generator: that may be waiting for the
+        messages of the next list. Its turn is taken before this part's is given back, so whoever
+        waits for all slices waits for the rest, too.
+        """
+        if not self._cursor.divide(self.number):
+            return False
+        rest = replace(
+            self.piece,
+            first_page=last_page + 1,
+            first_rows=None,
+            expected_rows=UNKNOWN,
+            continues=proof,
+        )
+        self.piece = replace(self.piece, last_page=last_page)
+        self._stream.sync.queue.put(SlicePartition(self._stream, self._cursor, rest, self.number))
+        return True
 
     def to_slice(self) -> Mapping[str, Any]:
         """Return what names the slice in the CDK's debug log."""
@@ -147,6 +184,8 @@ class StateCursor(Cursor):
         self._emitted_at = time.monotonic()
         self._error: AirbyteTracedException | None = None
         self._failures = 0
+        self._failed: dict[int, AirbyteTracedException] = {}
+        """By the number of a slice: why it failed."""
         self._is_complete = False
         self.outstanding = Outstanding(stream.config.num_workers)
         stream.sync.breaker.on_trip(self.outstanding.stop)
@@ -171,30 +210,54 @@ class StateCursor(Cursor):
             return None
         return number
 
+    def divide(self, number: int) -> bool:
+        """Take a turn for one more part of a slice; False when none is free."""
+        if number in self._failed or not self.outstanding.take_if_free():
+            return False
+        self._progress.divide(number)
+        return True
+
+    def check(self, number: int) -> None:
+        """Raise the error of a slice when another part of it failed: it has to be read anew."""
+        error = self._failed.get(number)
+        if error is not None:
+            raise error
+
     def observe(self, record: Record) -> None:
         """Do nothing: slices are counted, not records."""
 
     def close_partition(self, partition: Partition) -> None:
-        """Count a slice, whose records are all on the queue, or note why it failed."""
+        """Count a slice, whose records are all on the queue, or note why it failed.
+
+        A slice that was divided is counted with the last of its parts to be closed, when the
+        records of each are on the queue; one part that failed leaves all of it open.
+        """
         assert isinstance(partition, SlicePartition)
         error, piece = partition.error, partition.piece
         try:
             if isinstance(error, ListrakError) and error.fault.action is Action.SKIP:
                 self._skip(piece, error)
             elif error is not None:
-                self.fail(error, piece.label)
+                self.fail(error, piece.label, partition.number)
                 return
             elif piece.message is not None:
                 self._read_of_skipped(piece)
-            self._progress.done(partition.number, piece.key)
-            self._stream.progress.add(done=1)
-            self.emit_state(after=STATE_INTERVAL)
+            if self._progress.done(partition.number, piece.key):
+                self._stream.progress.add(done=1)
+                self.emit_state(after=STATE_INTERVAL)
         finally:
             self.outstanding.give_back()
 
-    def fail(self, error: AirbyteTracedException, label: str) -> None:
-        """Note that a slice failed for good: the stream reads on and ends incomplete."""
+    def fail(self, error: AirbyteTracedException, label: str, number: int | None = None) -> None:
+        """Note that a slice failed for good: the stream reads on and ends incomplete.
+
+        :param number: of the slice, which counts once, however many of its parts fail
+        """
         with self._lock:
+            if number is not None:
+                if number in self._failed:
+                    return
+                self._failed[number] = error
             first = self._error is None
             self._error = self._error or error
             self._failures += 1
@@ -208,6 +271,12 @@ class StateCursor(Cursor):
     def finish(self) -> None:
         """Raise the one error of the stream, or count the whole window as done."""
         with self._lock:
+            if self._error is None and not self._progress.is_all_done:
+                # No slice is left open without an error, but when nobody reads the output any
+                # more; should one be, the window must not count as done.
+                self._error = self._stream.sync.breaker.error or unexpected(
+                    self._stream.name, RuntimeError("a slice was left open")
+                )
             if self._error is None:
                 self._is_complete = True
                 return
@@ -261,14 +330,16 @@ class StateCursor(Cursor):
 
     def _skip(self, piece: Slice, error: ListrakError) -> None:
         assert piece.message is not None
-        self._stream.progress.add(skipped=1)
-        self._stream.sync.logger.warning(f"{self._stream.name}: {error.message}")
         with self._lock:
+            is_known = piece.message in self._skipped_now
             self._skipped_now.add(piece.message)
             if piece.message not in self._skipped:
                 self._skipped.append(piece.message)
             dropped = self._skipped[:-MAX_SKIPPED]
             del self._skipped[:-MAX_SKIPPED]
+        if not is_known:
+            self._stream.progress.add(skipped=1)
+            self._stream.sync.logger.warning(f"{self._stream.name}: {error.message}")
         for _, message in dropped:
             self._stream.sync.logger.warning(
                 f"{self._stream.name}: more than {MAX_SKIPPED} messages were skipped, so message "
@@ -372,7 +443,7 @@ class SliceGenerator(PartitionGenerator):
                 if breaker.error is not None:
                     cursor.outstanding.give_back()
                     break
-                yield SlicePartition(stream, piece, number)
+                yield SlicePartition(stream, cursor, piece, number)
             breaker.check()
             estimate.emit()
         except ListrakError as error:
