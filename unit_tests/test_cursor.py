@@ -65,6 +65,28 @@ def test_a_resumed_attempt_keeps_what_the_one_before_has_done(
     assert {i for i, key in enumerate(keys) if any(covers(a, key) for a in after)} == now_done
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.randoms())
+def test_a_divided_slice_is_done_with_the_last_of_its_parts(rests: list[int], random: Any) -> None:
+    progress = Progress()
+    assert progress.is_all_done
+    parts = []
+    for ident, more in enumerate(rests):
+        number = progress.begin()
+        for _ in range(more):
+            progress.divide(number)
+        parts += [(number, ident)] * (more + 1)
+    random.shuffle(parts)
+    left = {ident: more + 1 for ident, more in enumerate(rests)}
+    for number, ident in parts:
+        assert not progress.is_all_done
+        left[ident] -= 1
+        assert progress.done(number, ((ident,), (ident,))) == (not left[ident])
+        intervals = progress.intervals(1000)
+        done = {key for key in left if any(covers(i, ((key,), (key,))) for i in intervals)}
+        assert done == {key for key, more in left.items() if not more}
+    assert progress.is_all_done
+
+
 def test_a_slice_is_only_covered_when_all_of_it_is() -> None:
     whole: Interval = ((1, 7), (1, 7))
     first_block: Interval = ((1, 7, 0), (1, 7, 0))

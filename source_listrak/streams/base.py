@@ -56,9 +56,8 @@ class Slice:
     :param first_page: the page to begin with
     :param last_page: the page to end with, or None for all
     :param error: why what stands here could not even be sliced
-    :param continues: of the rest of a slice that proved long: the page that proved it
-    :param divide: leaves the pages after the one given to another worker, given the rows of the
-        page that proves them worth it; False when no worker is idle
+    :param is_rest: whether this is the rest of a slice that proved long
+    :param divide: leaves the pages after the one given to an idle worker; False when there is none
     """
 
     key: Interval
@@ -73,8 +72,8 @@ class Slice:
     first_page: int = 1
     last_page: int | None = None
     error: ListrakError | None = None
-    continues: Rows | None = None
-    divide: Callable[[int, Rows], bool] | None = None
+    is_rest: bool = False
+    divide: Callable[[int], bool] | None = None
 
 
 class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
@@ -227,21 +226,16 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
                 previous = page.rows
                 rows += len(page.rows)
                 full += 1
-                if (
-                    last is None
-                    and piece.divide is not None
-                    and not repeated
-                    and self._is_long(piece, page.rows, full, rows)
-                ):
+                if last is None and piece.divide is not None and self._is_long(piece, full, rows):
                     kept = number + pages_of_a_part(self.config.num_workers) - 1
-                    if piece.divide(kept, page.rows):
+                    if piece.divide(kept):
                         last = kept
                 yield page.rows
                 if self.tolerates_empty_pages and rows == piece.expected_rows:
                     return
             number += 1
 
-    def _is_long(self, piece: Slice, page: Rows, full: int, rows: int) -> bool:
+    def _is_long(self, piece: Slice, full: int, rows: int) -> bool:
         """Tell whether what was read of an open-ended slice promises enough for another worker.
 
         A slice costs no request more for it than its pages and the end, unless it has more pages
@@ -250,9 +244,10 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         :param full: how many pages had rows
         :param rows: how many rows they had together
         """
-        if piece.continues is not None:
-            # The same page so much further on: a service that repeats its last page for ever.
-            return page != piece.continues
+        if piece.is_rest:
+            # Also where a service repeats its last page for ever: a part finds out by its next
+            # pages, and with it the whole slice fails.
+            return True
         if 0 <= piece.expected_rows - rows <= PAGES_OF_A_BLOCK * self.largest_page:
             return False
         return full > PAGES_OF_A_BLOCK

@@ -36,7 +36,7 @@ from source_listrak.pages import as_records
 from source_listrak.soap.faults import Action, ListrakError, unexpected
 
 if TYPE_CHECKING:
-    from source_listrak.streams.base import ListrakStream, Rows, Slice
+    from source_listrak.streams.base import ListrakStream, Slice
 
 STATE_INTERVAL = 10.0
 """Seconds between two states of a stream while it runs."""
@@ -117,7 +117,7 @@ class SlicePartition(Partition):
             handed_over = partial(map, partial(Record, stream_name=name))
         progress = self._stream.progress
         piece = self.piece
-        if piece.last_page is None and self._stream.config.num_workers > 1:
+        if piece.last_page is None:
             piece = replace(piece, divide=self._divide)
         try:
             self._cursor.check(self.number)
@@ -132,8 +132,8 @@ class SlicePartition(Partition):
         except Exception as error:
             self.error = unexpected(name, error)
 
-    def _divide(self, last_page: int, proof: Rows) -> bool:
-        """Leave the pages after `last_page` to another worker, if one is idle.
+    def _divide(self, last_page: int) -> bool:
+        """Leave the pages after `last_page` to an idle worker; False when there is none.
 
         The rest goes straight to the queue, not through the generator: that may be waiting for the
         messages of the next list. Its turn is taken before this part's is given back, so whoever
@@ -146,7 +146,7 @@ class SlicePartition(Partition):
             first_page=last_page + 1,
             first_rows=None,
             expected_rows=UNKNOWN,
-            continues=proof,
+            is_rest=True,
         )
         self.piece = replace(self.piece, last_page=last_page)
         self._stream.sync.queue.put(SlicePartition(self._stream, self._cursor, rest, self.number))
@@ -212,7 +212,7 @@ class StateCursor(Cursor):
 
     def divide(self, number: int) -> bool:
         """Take a turn for one more part of a slice; False when none is free."""
-        if number in self._failed or not self.outstanding.take_if_free():
+        if not self.outstanding.take_if_free():
             return False
         self._progress.divide(number)
         return True
