@@ -137,7 +137,8 @@ class Recheck:
 
 
 PAGES_OF_A_BLOCK = 8
-"""A slice of more than twice as many pages is read in blocks of so many, by several workers."""
+"""A slice of more than twice as many pages is read in blocks of so many, by several workers; one
+whose length nobody knows proves long with one page more than so many, see `pages_of_a_part`."""
 
 
 def page_blocks(pages: int, block: int = PAGES_OF_A_BLOCK) -> Iterator[tuple[int, int | None]]:
