@@ -54,7 +54,7 @@ def simulator() -> Iterator[Simulator]:
         lists=3,
         messages_per_list=25,
         recipients_per_message=60,
-        contacts_per_list=100,
+        contacts_per_list=(100, 1200),  # forty pages are read by several workers
         start=START,
         now=NOW,
     )
