@@ -317,6 +317,20 @@ def test_a_message_with_parts_that_answered_404_is_read_whole_by_a_later_sync(
     assert not set(multiset(truth)) - set(multiset(destination.committed[OPENS]))
 
 
+@pytest.mark.parametrize("fault", ["message_404", "ws_exception"])
+def test_a_message_that_the_counters_call_huge_is_asked_once_when_it_cannot_be_had(
+    fault: str,
+) -> None:
+    running = giant_message(100)
+    running.counters = {"OpenCount": 20_000}
+    huge = running.truth("messages")[0]["MsgID"]
+    running.config.faults = {fault: {"message_ids": [huge], "everywhere": True}}
+    _, _, error = sync(running, OPENS)
+    assert (error is None) == (fault == "message_404")
+    asked = [arguments for name, arguments in running.requests if name == OPENS_OPERATION]
+    assert sum(("MsgID", huge) in arguments for arguments in asked) == 1
+
+
 def waiting() -> list[str]:
     """Return where threads of the connector still wait, a little after the end."""
     patience = time.monotonic() + 2

@@ -52,7 +52,7 @@ class Slice:
     :param message: (list, message) that is remembered when it cannot be reported on
     :param expected_rows: how many rows there are when all are read, by the counters, or -1
     :param estimate: how many rows of this window to expect, or None
-    :param first_rows: the page to begin with, where it was read already
+    :param first_rows: the page to begin with, or its error, where it was asked for already
     :param first_page: the page to begin with
     :param last_page: the page to end with, or None for all
     :param error: why what stands here could not even be sliced
@@ -68,7 +68,7 @@ class Slice:
     message: tuple[int, int] | None = None
     expected_rows: int = -1
     estimate: int | None = None
-    first_rows: Page | None = None
+    first_rows: Page | ListrakError | None = None
     first_page: int = 1
     last_page: int | None = None
     error: ListrakError | None = None
@@ -202,6 +202,8 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         number, last = piece.first_page, piece.last_page
         while last is None or number <= last:
             if number == piece.first_page and piece.first_rows is not None:
+                if isinstance(piece.first_rows, ListrakError):
+                    raise piece.first_rows
                 page = piece.first_rows
             else:
                 page = self.fetch_page(piece, number)

@@ -162,10 +162,10 @@ class _MessageRows(ListrakStream):
         # The first page tells how large pages are; it is read here and handed on.
         try:
             piece = replace(piece, first_rows=self.fetch_page(piece, 1))
-        except ListrakError:
-            # Whoever reads the slice meets the same error and deals with it.
+        except ListrakError as error:
+            # Whoever reads the slice deals with it, without asking again.
             self.sync.breaker.check()
-            yield piece
+            yield replace(piece, first_rows=error)
             return
         pages = -(-rows // self.largest_page) if self.largest_page else 0
         if pages <= 2 * PAGES_OF_A_BLOCK:
