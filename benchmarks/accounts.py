@@ -71,10 +71,10 @@ def serial_client(url: str, tables: Iterable[str] = TABLES) -> Candidate:
     return process([*_module("peer"), url, USER, PASSWORD, ",".join(tables)])
 
 
-def floor(url: str, module: str, records: int, records_of_slice: int) -> Candidate:
-    """Return a floor: `floor` or `stock_floor`."""
+def floor(url: str, way: list[str], records: int, records_of_slice: int) -> Candidate:
+    """Return a floor: `stock_floor`, or `floor` and whether it hands over records or pages."""
     files = {"config": config(url, 10), "catalog": catalog(["message_opens"], "full_refresh")}
-    return process([*_module(module), str(records), str(records_of_slice), "read"], files)
+    return process([*_module(way[0]), *way[1:], str(records), str(records_of_slice), "read"], files)
 
 
 def counted(sim: SimulatorProcess, candidate: Candidate) -> Candidate:

@@ -1,6 +1,7 @@
-"""The floor: canned records through the CDK by the connector's own entry point, without an API.
+"""Floors: canned records through this connector's streams and queue, without an API.
 
-Run: python -m benchmarks.floor <records> <records of a slice> read --config ... --catalog ...
+Run: python -m benchmarks.floor records|pages <records> <records of a slice> read --config ...
+Single records go through the CDK's entry point, pages through this connector's.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+from airbyte_cdk.entrypoint import launch
 
 from benchmarks.canned import pages
 from source_listrak import run, source
@@ -35,8 +38,11 @@ class CannedOpens(MessageOpens):
 
 
 if __name__ == "__main__":
-    CannedOpens.total, CannedOpens.of_slice = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+    way, total, of_slice, *arguments = sys.argv[1:]
+    CannedOpens.total, CannedOpens.of_slice = int(total), int(of_slice)
     source.STREAMS = tuple(
         CannedOpens if stream is MessageOpens else stream for stream in source.STREAMS
     )
-    run.run()
+    if way == "pages":
+        run.run(arguments)
+    launch(source.SourceListrak(), arguments)
