@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import uuid
 from importlib import metadata, resources
 from pathlib import Path
@@ -22,6 +24,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTION = metadata.distribution("source-listrak")
 REQUIREMENTS = [Requirement(text) for text in DISTRIBUTION.requires or []]
 NEEDED = [one for one in REQUIREMENTS if one.marker is None]
+
+
+def test_what_sends_no_request_does_not_wait_for_what_requests_need() -> None:
+    loaded = "[name for name in ('lxml', 'pycurl', 'zeep') if name in sys.modules]"
+    program = f"import sys; import source_listrak.run; print({loaded})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.fixture(scope="module")

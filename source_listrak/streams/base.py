@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.streams.concurrent.abstract_stream_facade import AbstractStreamFacade
@@ -25,9 +25,11 @@ from source_listrak.progress import StreamProgress
 from source_listrak.slicing import PAGES_OF_A_BLOCK, Window, pages_of_a_part
 from source_listrak.soap.envelope import soap_action
 from source_listrak.soap.faults import REPEATED_PAGE, ListrakError
-from source_listrak.soap.response import Page
 from source_listrak.streams.concurrent import SliceGenerator, StateCursor
-from source_listrak.sync import Sync
+
+if TYPE_CHECKING:
+    from source_listrak.soap.response import Page
+    from source_listrak.sync import Sync
 
 PATIENCE_WITH_EMPTY_PAGES = 3
 """So many empty pages in a row are the end where empty pages stand between full ones."""
