@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -20,15 +24,20 @@ import pytest
 
 from integration_tests import harness
 from integration_tests.conditions import NOW, SINCE, TRANSPORT, config, read, simulator
-from integration_tests.simulator import Simulator
+from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig
 
 LIMIT = 5.0
+LARGEST_PIPE = 2**16
 PATIENT = TRANSPORT | {"ANSWER_TIMEOUT": 60.0}
 
 
 @contextmanager
 def running(
-    sim: Simulator, verb: str = "read", launcher: list[str] | None = None, **changes: Any
+    sim: Simulator,
+    verb: str = "read",
+    launcher: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    **changes: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the connector; kill it at the end should it still be there."""
     given = {"config": config(sim, **changes)}
@@ -42,6 +51,7 @@ def running(
             cwd=harness.ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=os.environ | (environment or {}),
         )
         try:
             yield process
@@ -125,6 +135,46 @@ def test_given_requests_hang_when_terminated_then_the_state_before_is_out_and_no
         reader.join()
         messages = [json.loads(line) for line in lines]
         assert any(message["type"] == "STATE" for message in messages)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_given_a_signal_in_the_middle_of_a_page_then_no_record_that_a_state_counts_is_lost(
+    unbuffered: str,
+) -> None:
+    account = AccountConfig(
+        lists=1, messages_per_list=6, recipients_per_message=4000, uniform=True, open_rate=1.0
+    )
+    with Simulator(SimulatorConfig(account=account, page_size=4000)) as sim:
+        with running(sim, environment={"PYTHONUNBUFFERED": unbuffered}) as process:
+            lines = lines_until(process, b'"stream":"message_sends"')
+            # A page is larger than a pipe: whoever writes it waits, and is interrupted there.
+            until(lambda: waiting_in(process) > LARGEST_PIPE - 2**12, process)
+            process.send_signal(signal.SIGTERM)
+            until(lambda: has_taken_its_signal(process.pid), process)
+            lines += rest_of(process)
+            process.wait()
+        messages = [json.loads(line) for line in lines]
+        first = harness.Result(process.returncode, messages, "")
+        second = read(sim, state=first.state)
+        assert second.code == 0
+        truth = sim.truth(since=SINCE)
+        for table in ("message_sends", "message_opens"):
+            both = first.records(table) + second.records(table)
+            assert set(harness.multiset(both)) == set(harness.multiset(truth[table])), table
+
+
+def waiting_in(process: subprocess.Popen[bytes]) -> int:
+    """Return how many bytes wait in the pipe of the output."""
+    assert process.stdout is not None
+    count = array.array("i", [0])
+    fcntl.ioctl(process.stdout, termios.FIONREAD, count)
+    return count[0]
+
+
+def has_taken_its_signal(pid: int) -> bool:
+    """Tell whether no signal is left to be delivered to a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return all(int(pending, 16) == 0 for pending in re.findall(r"(?:Shd|Sig)Pnd:\s*(\w+)", status))
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])

@@ -102,9 +102,9 @@ def run(args: list[str] | None = None) -> None:
     It leaves by `os._exit`: workers may wait on a full queue or on the network, and Python would
     wait for them.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # as the protocol has it, whatever the locale
-    output = Output(sys.stdout)
+    # UTF-8 as the protocol has it, whatever the locale. And a buffer of its own: what Python sets
+    # up with PYTHONUNBUFFERED loses the rest of a text where a signal interrupts its writing.
+    output = Output(open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False))  # noqa: SIM115
     source = SourceListrak(pages=True)
     _leave_on_signals(source, output)
     code = 1
@@ -132,8 +132,7 @@ def _run(source: SourceListrak, args: list[str], output: Output) -> int:
     try:
         for message in entrypoint.run(parsed):
             output.write(message + "\n")
-            if message.startswith(_STATE):
-                output.flush()
+            output.flush()  # there are few of them: records are written by pages
     except SyncFailed as error:
         # Each stream has told its own error in a trace; one more would hide them.
         logging.getLogger("airbyte").error(error.message)
@@ -171,9 +170,6 @@ def _run_shards(args: list[str], output: Output) -> int:
         print(error.message, file=sys.stderr)
         return 1
     return 0
-
-
-_STATE = '{"type":"STATE"'
 
 
 def _log_to(output: Output | TextIO) -> None:
