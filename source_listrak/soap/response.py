@@ -1,29 +1,22 @@
 """Response bytes -> typed records, by lxml, from the stream's JSON schema.
 
-Making Python objects of every element of lxml's tree costs more than the parse itself. So rows that
-are spelled as the service spells them (tags without attributes other than nil, in one order, text
-without markup) are cut out of the text by one expression, the stencil. What is around the rows, the
-frame, is parsed by lxml, and remembered, since it is mostly the same for every page. A row that the
-stencil does not fit is put into the frame and read from its tree; where more than that is unusual,
-all rows are. Both ways give the same records.
-
-The quick way takes only what is well-formed. The frame is, with nothing between the result's tags.
-In between, the stencil accounts for every character: tags by name, each closed, and text without
-"<". Such text is well-formed when it has no "]]>", no character that XML forbids and no reference
-that would need a declaration; where it has, lxml checks the whole.
+To make Python objects of every element of a tree costs several times the parse. So rows that are
+spelled as the service spells them (tags without attributes, in one order, legal text without
+markup) are cut out of the text by one expression, the stencil; they are well-formed in themselves.
+The other rows, and what is around all rows, are put together and parsed by lxml, which decides
+whether that is a well-formed response and gives the records of these rows. Where more than that is
+unusual, such as a comment, lxml parses the whole. Both ways give the same records.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from operator import itemgetter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -37,14 +30,10 @@ MAX_LEARNED_FIELDS = 64
 BLOCK = 2**15
 """Characters that the stencil cuts at once: what a processor's cache holds."""
 LEARNED_ROWS = 20
-"""Rows of the tree that tell the order of elements where the stencil did not fit."""
-MAX_FRAMES = 16
-"""Frames that a reader remembers; a service that writes the time into each makes a new one."""
-LONGEST_FRAME = 2**13
-"""Characters of a frame that is worth remembering."""
+"""Rows of a tree, spread over it, that tell the elements and their order."""
 
 Convert = Callable[[str], Any]
-_Layout = tuple[tuple[str, bool], ...]
+_Record = dict[str, Any]
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _NIL = f"{{{_XSI}}}nil"
@@ -101,7 +90,7 @@ class Page:
     :ivar removed_characters: how many characters were dropped because XML 1.0 forbids them
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[_Record]
     present: bool
     removed_characters: int
 
@@ -128,17 +117,12 @@ class ResponseReader:
         self._row = row
         self._fields = _fields(schema, dates, date_text_fields)
         self._opening = re.compile(rf"<((?:[\w.-]+:)?){self._result}(?:\s[^<>]*)?>")
-        self._is_flat = not any(field.nested or field.is_array for field in self._fields.values())
-        # What pages have shown so far: the elements that came before each element of a row, those
-        # that no row was without, and the layout that follows. It only decides how quickly a page
-        # is read, never what comes of it.
         self._lock = threading.Lock()
-        self._before: dict[str, set[str]] = {}
-        self._always: set[str] | None = None
+        self._order = _Order(self._fields)
         self._layout: _Layout = ()
         self._stencil: _Stencil | None = None
-        # Frames that are right, and the expression of the nil attribute within.
-        self._frames: dict[str, str] = {}
+        # What was before and after the rows of a page that was last found to be in order.
+        self._frame = ("", "")
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
@@ -148,18 +132,27 @@ class ResponseReader:
         """
         text = _decoded(body, content_type)
         if "\r" in text:
-            # As each XML parser does first.
+            # XML's own first step; without it, no text with line ends of Windows would be plain.
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         _refuse_document_type(text)
-        page, fitting = self._read_quickly(text)
+        page = self._read_quickly(text, content_type)
         if page is not None:
             return page
-        root, text, removed = _parsed(text, content_type)
+        root, removed = _parse(text), 0
+        if root is None:
+            # Now for what clean pages should not pay for: forbidden characters, and huge texts.
+            text, removed = _without_forbidden(text)
+            # Again, since what was removed may have hidden one.
+            _refuse_document_type(text)
+            page = self._read_quickly(text, content_type) if removed else None
+            if page is not None:
+                return Page(page.rows, page.present, removed)
+            root = _parse_huge(text, content_type)
         result = self._find_result(root, _is_html(text, content_type))
         if result is None:
             return Page([], False, removed)
         rows = self._rows_by_tree(result)
-        self._learn(result, fitting)
+        self._learn(result)
         return Page(rows, True, removed)
 
     def _find_result(self, root: etree._Element, is_html: bool) -> etree._Element | None:
@@ -190,7 +183,7 @@ class ResponseReader:
 
     # The complete way
 
-    def _rows_by_tree(self, result: etree._Element) -> list[dict[str, Any]]:
+    def _rows_by_tree(self, result: etree._Element) -> list[_Record]:
         known = _Known(self._fields)
         return [
             self._record(row, known)
@@ -198,8 +191,8 @@ class ResponseReader:
             if _local(row) == self._row and not _is_nil(row)
         ]
 
-    def _record(self, parent: etree._Element, known: _Known) -> dict[str, Any]:
-        record: dict[str, Any] = {}
+    def _record(self, parent: etree._Element, known: _Known) -> _Record:
+        record: _Record = {}
         for child in parent:
             field = known[str(child.tag)]
             if field is None:
@@ -234,122 +227,76 @@ class ResponseReader:
 
     # The quick way
 
-    def _read_quickly(self, text: str) -> tuple[Page | None, int]:
-        """Return the page if the stencil fits, and how many rows it fitted at least."""
+    def _read_quickly(self, text: str, content_type: str | None = None) -> Page | None:
+        """Return the page, or None where it is not certain that the whole tree would give the same.
+
+        What is between the result's tags has to be a sequence of plain rows, read by the stencil,
+        and odd rows. The text before them, the odd ones and the text after them are parsed. That
+        tree is the whole one without the plain rows, because
+
+        - the text before the rows has no comment, CDATA section or instruction that could hold the
+          result's tag, so that the first row begins in the content of the result;
+        - an odd row that begins there ends there. It has none of those either, so its tags are
+          tags. It begins with a row's tag and has no other; it ends with a row's end tag and has no
+          other, and that can only close this row, since what is around it is the result;
+        - a plain row is a complete element of legal characters and references, wherever it is.
+        """
+        layout = self._layout
         opening = self._opening.search(text)
-        if opening is None:
-            return None, 0
+        if not layout or opening is None or _UNUSUAL_REFERENCE.search(text):
+            return None
         prefix = opening[1]
         start, end = opening.end(), text.rfind(f"</{prefix}{self._result}>")
-        if end < start:
-            return None, 0
-        nil = self._nil_of_frame(text, start, end)
-        if nil is None:
-            return None, 0
-        between = text[start:end]
-        if not between.strip(_XML_SPACE):
-            return Page([], True, 0), 0
-        layout = self._layout
-        if not layout:
-            return None, 0
-        gap = r"\s*" if between[0].isspace() else ""
-        spelling = layout, prefix, gap, nil
+        if end < start or text.find("<!", 0, start) >= 0 or text.find("<?", 1, start) >= 0:
+            return None
+        before, after = frame = text[:start], text[end:]
+        xsi = _XSI_PREFIX.search(before)
+        spelling = _Spelling(prefix, xsi[1] if xsi else "", text[start] in _XML_SPACE)
         stencil = self._stencil
-        if stencil is None or stencil.spelling != spelling:
-            stencil = self._stencil = _Stencil(spelling, self._row, self._fields)
-        rows, odd, fits = stencil.cut(between)
-        if not fits or not (_is_plain(between) or _is_well_formed(text)):
-            return None, len(rows)
-        if odd and not self._read_odd(rows, odd, text[:start], text[end:]):
-            return None, 0
-        return Page(rows, True, 0), 0
-
-    def _nil_of_frame(self, text: str, start: int, end: int) -> str | None:
-        """Return the expression of the nil attribute among the rows, None for a frame that is odd.
-
-        :param start: where the rows begin
-        :param end: where they end
-        """
-        frame = text[:start] + text[end:]
-        nil = self._frames.get(frame)
-        if nil is not None:
-            return nil
-        # A comment, CDATA section or instruction before the rows could hold a false tag. None after
-        # it can mislead: the stencil has no place for markup other than the rows' tags.
-        if text.find("<!", 0, start) >= 0 or text.find("<?", 1, start) >= 0:
+        if stencil is None or stencil.key != (layout, spelling):
+            stencil = self._stencil = _Stencil(layout, spelling, self._row, self._fields)
+        cut = stencil.cut(text, start, end)
+        if cut is None:
             return None
-        result = self._result_of(frame)
-        if result is None:
-            return None
-        prefixes = [prefix for prefix, uri in result.nsmap.items() if prefix and uri == _XSI]
-        nil = rf' (?:{"|".join(map(re.escape, prefixes))}):nil="(?:true|1)"' if prefixes else ""
-        if len(frame) <= LONGEST_FRAME:
-            if len(self._frames) >= MAX_FRAMES:
-                self._frames = {}
-            self._frames[frame] = nil
-        return nil
-
-    def _result_of(self, text: str) -> etree._Element | None:
-        """Return the one result of a response without errors; None for the tree to find out."""
-        root = _parse(text)
+        if not cut.odd and frame == self._frame:
+            return Page(cut.records, True, 0)
+        root, removed = _parse("".join((before, *cut.odd, after))), 0
+        if root is None and cut.odd:
+            clean, counts = zip(*map(_without_forbidden, cut.odd), strict=True)
+            removed = sum(counts)
+            if removed and all(map(stencil.is_odd, clean)):
+                root = _parse("".join((before, *clean, after)))
         if root is None or sum(1 for _ in root.iter("{*}" + self._result)) != 1:
             return None
-        try:
-            return self._find_result(root, is_html=False)
-        except ResponseError:
-            return None
-
-    def _read_odd(
-        self, rows: list[dict[str, Any]], odd: Mapping[int, str], before: str, after: str
-    ) -> bool:
-        """Read the rows that the stencil did not fit, by the tree; return whether they are sound.
-
-        They reach to the first closing tag of a row. Should that stand in a comment, CDATA section
-        or instruction, then this begins in the same row; should it close another row within, then
-        this one is not closed and is no XML.
-
-        :param rows: gets them at their places
-        """
-        content = "".join(odd.values())
-        if "<!" in content or "<?" in content:
-            return False
-        result = self._result_of(before + content + after)
+        result = self._find_result(root, _is_html(text, content_type))
         if result is None:
-            return False
-        children = list(result)
-        if len(children) != len(odd) or any(_local(child) != self._row for child in children):
-            return False
-        known = _Known(self._fields)
-        try:
-            for index, child in zip(odd, children, strict=True):
-                rows[index] = self._record(child, known)
-        except MalformedResponse:
-            return False
-        self._learn(result, 0)
-        return True
+            return Page([], False, removed)
+        if spelling.nil and result.nsmap.get(spelling.nil) != _XSI:
+            return None
+        odd_records = self._rows_by_tree(result)
+        if len(odd_records) != len(cut.odd):
+            return None  # one of them is nil
+        for place, record in zip(cut.places, odd_records, strict=True):
+            place.update(record)
+        if cut.odd:
+            self._learn(result)
+        self._frame = frame
+        return Page(cut.records, True, removed)
 
-    def _learn(self, result: etree._Element, first: int) -> None:
-        """Add what a few rows hold to what is known of the layout, or forget it all."""
-        if not self._is_flat:
-            return
+    def _learn(self, result: etree._Element) -> None:
+        """Add what some rows hold to what is known of the layout, or forget it all."""
         with self._lock:
-            for row in result[first : first + LEARNED_ROWS]:
-                names = list(dict.fromkeys(map(_local, row)))
-                for index, name in enumerate(names):
-                    self._before.setdefault(name, set()).update(names[:index])
-                filled = {_local(child) for child in row if child.text}
-                self._always = filled if self._always is None else self._always & filled
-            always = self._always or set()
+            known = self._order.size()
+            for row in result[:: len(result) // LEARNED_ROWS + 1]:
+                self._order.add(row)
+            if self._order.size() == known:
+                return
             try:
-                order = tuple(TopologicalSorter(self._before).static_order())
+                self._layout = self._order.layout()
             except CycleError:
-                order = ()
-            if not order or len(order) > MAX_LEARNED_FIELDS:
                 # Rows in contradicting orders, or without end new elements: begin anew.
-                self._before = {}
-                self._always = None
-                order = ()
-            self._layout = tuple((name, name in always) for name in order)
+                self._order = _Order(self._fields)
+                self._layout = ()
 
 
 # Fields
@@ -456,173 +403,249 @@ class _Known(dict[str, "_Field | None"]):
         return field
 
 
-_Spelling = tuple[_Layout, str, str, str]
-"""The elements of a row, the namespace prefix of their tags with its colon, the expression of the
-space between tags, and that of the nil attribute."""
+# The stencil
+
+
+class _Child(NamedTuple):
+    """An element of a row.
+
+    :ivar is_filled: whether none of the rows seen was without a text in it
+    :ivar children: of an object
+    """
+
+    name: str
+    is_filled: bool
+    children: tuple[_Child, ...]
+
+
+_Layout = tuple[_Child, ...]
+
+
+class _Order:
+    """What pages have shown so far of the children of a row, or of an object within.
+
+    It only decides how quickly a page is read, never what comes of it.
+    """
+
+    def __init__(self, fields: Mapping[str, _Field]) -> None:
+        self._objects = {
+            name: _Order(field.nested) for name, field in fields.items() if field.nested is not None
+        }
+        # Of each name, those that came right before it.
+        self._before: dict[str, set[str]] = {}
+        self._filled: set[str] | None = None
+
+    def add(self, parent: etree._Element) -> None:
+        filled = {_local(child) for child in parent if child.text}
+        self._filled = filled if self._filled is None else self._filled & filled
+        previous: list[str] = []
+        for name in dict.fromkeys(map(_local, parent)):
+            self._before.setdefault(name, set()).update(previous)
+            previous = [name]
+        if self._objects:
+            for child in parent:
+                if _local(child) in self._objects:
+                    self._objects[_local(child)].add(child)
+
+    def size(self) -> int:
+        """Return what differs as soon as more is known."""
+        own = sum(len(names) + 2 for names in self._before.values()) - len(self._filled or ())
+        return own + sum(order.size() for order in self._objects.values())
+
+    def layout(self) -> _Layout:
+        """Return the children in order.
+
+        :raises CycleError: there is no such order, or they are too many
+        """
+        names = tuple(TopologicalSorter(self._before).static_order())
+        if len(names) > MAX_LEARNED_FIELDS:
+            raise CycleError("too many")
+        filled = self._filled or set()
+        objects = {name: order.layout() for name, order in self._objects.items()}
+        return tuple(_Child(name, name in filled, objects.get(name, ())) for name in names)
+
+
+class _Spelling(NamedTuple):
+    """How a page spells its rows.
+
+    :ivar prefix: the namespace prefix of the tags, with its colon
+    :ivar nil: the namespace prefix of the attribute nil; empty if there is none
+    :ivar has_gaps: whether there is space between the tags
+    """
+
+    prefix: str
+    nil: str
+    has_gaps: bool
+
+
+class _Cut(NamedTuple):
+    """What a stencil made of the rows' text.
+
+    :ivar records: of all rows, without those that are None
+    :ivar odd: the texts of the rows that did not fit
+    :ivar places: their records among all, still empty
+    """
+
+    records: list[_Record]
+    odd: list[str]
+    places: list[_Record]
+
+
+# Any character but "<", those that XML forbids, and ">", which the service escapes: then "]]>" needs
+# no search of its own. (To name the others would be quicker to match, but 20 times slower to
+# compile.)
+_TEXT = r"[^<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 class _Stencil:
     """What cuts rows of one layout out of a text, and makes records of the pieces.
 
     The expression has one group for each element, and a second one for a string that is not always
-    there: something where the element is there but empty. Then come a group for a whole row that
-    does not fit, and one for all that is left where no row stands; so the matches always follow one
-    another without a gap.
+    there: something where the element is there but empty. The last but one takes an odd row and the
+    last one all that is left, so the matches always follow one another without a gap.
     """
 
-    def __init__(self, spelling: _Spelling, row: str, fields: Mapping[str, _Field]) -> None:
-        self.spelling = spelling
-        layout, prefix, gap, nil = spelling
-        parts = [f"{gap}<{prefix}{re.escape(row)}>{gap}"]
-        groups: list[str] = []
-        plain: list[str] = []
-        resolving: list[str] = []
-        scope: dict[str, Any] = {"resolved": _resolved}
-        # Dates, too, since .NET's empty date is none.
-        self._maybe_none: list[str] = []
-        for index, (name, is_always) in enumerate(layout):
-            tag = prefix + re.escape(name)
-            field = fields.get(name)
-            empty = f"(?:></{tag}>| ?/>)"
-            blank_or_nil = f"(?:{nil})?{empty}"
-            if field is None:
-                parts.append(f"(?:<{tag}(?:>[^<]*</{tag}>|{blank_or_nil}){gap})?")
-                continue
-            value, blank = f"value{index}", f"blank{index}"
-            scope[f"convert{index}"] = field.convert_clean
-            converted = f"convert{index}({{}})" if field.convert_clean is not str else "{}"
-            resolved = converted.format(f'(resolved({value}) if "&" in {value} else {value})')
-            converted = converted.format(value)
-            groups.append(value)
-            if field.capture is not None:
-                resolved = converted
-                content = f">({field.capture})</{tag}>"
-                parts.append(
-                    f"<{tag}{content}{gap}"
-                    if is_always
-                    else f"<{tag}(?:{content}|{blank_or_nil}){gap}"
-                )
-                otherwise = "None"
-            elif is_always:
-                parts.append(f"<{tag}>([^<]*)</{tag}>{gap}")
-            else:
-                is_nil = f"|{nil}{empty}" if nil else ""
-                parts.append(f"<{tag}(?:>([^<]+)</{tag}>|(></{tag}>| ?/>){is_nil}){gap}")
-                groups.append(blank)
-                otherwise = f'("" if {blank} else None)'
-            if not is_always or field.is_date:
-                self._maybe_none.append(name)
-            if not is_always:
-                parts[-1] = f"(?:{parts[-1]})?"
-                converted = f"({converted} if {value} else {otherwise})"
-                resolved = f"({resolved} if {value} else {otherwise})"
-            plain.append(f"{name!r}: {converted}")
-            resolving.append(f"{name!r}: {resolved}")
-        self._last_tag = f"</{prefix}{row}>"
-        closing = re.escape(self._last_tag)
-        parts.append(
-            rf"{closing}{gap}"
-            rf"|{gap}(<{prefix}{re.escape(row)}>[\s\S]*?{closing}){gap}"
-            r"|([\s\S]+)"
-        )
-        groups += ["odd", "rest"]
-        self._expression = re.compile("".join(parts))
+    def __init__(
+        self, layout: _Layout, spelling: _Spelling, row: str, fields: Mapping[str, _Field]
+    ) -> None:
+        self.key = layout, spelling
+        self._prefix = spelling.prefix
+        self._gap = gap = r"[ \t\n]*" if spelling.has_gaps else ""
+        self._nil = f'{spelling.nil}:nil="(?:true|1)"' if spelling.nil else "(?!)"
+        self._groups: list[str] = []
+        self._scope: dict[str, Any] = {"resolved": _resolved, "items": _items, "lean": _lean}
+        self._has_none = False
+        inner, record = self._children(layout, fields)
+        tag, after = spelling.prefix + re.escape(row), r"[ \t\n/>]"
+        odd = rf"{gap}<{tag}(?={after})[^<]*(?:<(?![!?]|/?{tag}{after})[^<]*)*</{tag}>{gap}"
+        self.is_odd = re.compile(odd).fullmatch
+        self._expression = re.compile(rf"{gap}<{tag}>{gap}{inner}</{tag}>{gap}|({odd})|([\s\S]+)")
+        self._last_tag = f"</{spelling.prefix}{row}>"
+        groups = ", ".join((*self._groups, "odd", "rest"))
         # Made as the standard library makes named tuples: a literal with the names of the schema
         # takes a third of the time of `dict(zip(…))`, and that is where the time goes.
+        code = f"lambda found, keep: [keep(odd) if odd else {record} for {groups} in found]"
         self._plain, self._resolving = (
-            eval(  # noqa: S307 (made of names that this file and the schema choose)
-                f"lambda found: [{{{', '.join(items)}}} for {', '.join(groups)} in found]", scope
-            )
-            for items in (plain, resolving)
+            eval(re.sub(r"text\((\w+)\)", text, code), self._scope)  # noqa: S307 (names made here)
+            for text in (r"\1", r'(resolved(\1) if "&" in \1 else \1)')
         )
 
-    def cut(self, text: str) -> tuple[list[dict[str, Any]], dict[int, str], bool]:
-        """Return the records of a text, the rows to read otherwise, and whether it fits at all.
+    def cut(self, text: str, start: int, end: int) -> _Cut | None:
+        """Return the rows of a part of a text, None if they are not all that is there."""
+        cut = _Cut([], [], [])
+        last = text.rfind(self._last_tag, start, end) + len(self._last_tag)
+        if last <= start:
+            last = start
+        if text[last:end].strip(_XML_SPACE):
+            return None
+        records = cut.records
 
-        :return: without a fit, the records of some rows before what does not fit
-        """
-        records: list[dict[str, Any]] = []
-        odd: dict[int, str] = {}
-        last = text.rfind(self._last_tag) + len(self._last_tag)
-        if last < len(self._last_tag) or text[last:].strip():
-            return records, odd, False
-        make = self._resolving if "&" in text else self._plain
-        start = 0
+        def keep(odd: str) -> _Record:
+            cut.odd.append(odd)
+            cut.places.append({})
+            return cut.places[-1]
+
+        make = self._resolving if text.find("&", start, last) >= 0 else self._plain
         while start < last:
             # In blocks, so that the pieces of a large page need no memory of their own.
             tag = text.find(self._last_tag, start + BLOCK, last)
             stop = tag + len(self._last_tag) if tag >= 0 else last
             found = self._expression.findall(text, start, stop)
             if found[-1][-1]:
-                return records, odd, False
+                return None
             try:
-                if any(map(_ODD, found)):
-                    fitting = iter(make([groups for groups in found if not _ODD(groups)]))
-                    for row in map(_ODD, found):
-                        if row:
-                            odd[len(records)] = row
-                        records.append({} if row else next(fitting))
-                else:
-                    records += make(found)
+                records += make(found, keep)
             except ValueError:
-                return records, odd, False  # the other way knows which field it was
+                return None  # the other way knows which field it was
             start = stop
-        for record in records:
-            if None in record.values():
-                for name in self._maybe_none:
-                    if record[name] is None:
-                        del record[name]
-        return records, odd, True
+        if self._has_none:
+            records[:] = [
+                record if None not in record.values() else _lean(record) for record in records
+            ]
+        return cut
+
+    def _children(self, layout: _Layout, fields: Mapping[str, _Field]) -> tuple[str, str]:
+        """Return the expression of elements in order, and the code that makes their record."""
+        parts: list[str] = []
+        items: list[str] = []
+        for child in layout:
+            field = fields.get(child.name)
+            if field is None:
+                tag = self._prefix + re.escape(child.name)
+                nil = f" {self._nil}(?:></{tag}>| ?/>)"
+                parts.append(f"(?:<{tag}(?:>{_TEXT}*</{tag}>| ?/>|{nil}){self._gap})?")
+            else:
+                expression, code = self._child(child, field)
+                parts.append(expression)
+                items.append(f"{child.name!r}: {code}")
+        return "".join(parts), f"{{{', '.join(items)}}}"
+
+    def _child(self, child: _Child, field: _Field) -> tuple[str, str]:
+        tag, gap = self._prefix + re.escape(child.name), self._gap
+        empty, otherwise = f"></{tag}>| ?/>", "None"
+        nil = f" {self._nil}(?:{empty})"
+        value = self._group()
+        if field.nested is not None:
+            inner, record = self._children(child.children, field.nested)
+            content, code = rf"(>){gap}{inner}</{tag}>", f"lean({record})"
+            empty = "(?!)"  # an empty record, which the tree tells
+        elif field.is_array:
+            content = rf"(>{_TEXT}+</{tag}>(?:{gap}<{tag}>{_TEXT}+</{tag}>)*)"
+            code = f"items({value})"
+        elif field.capture is not None:
+            content, code = f">({field.capture})</{tag}>", value
+        else:
+            content, code = f">({_TEXT}+)</{tag}>", f"text({value})"
+            if not child.is_filled:
+                empty, otherwise = f"({empty})", f'"" if {self._group()} else None'
+        if field.convert_clean is not str:
+            convert = f"convert{len(self._scope)}"
+            self._scope[convert] = field.convert_clean
+            code = f"{convert}({code})"
+        self._has_none |= field.is_date or not child.is_filled
+        if child.is_filled:
+            return f"<{tag}{content}{gap}", code
+        expression = f"(?:<{tag}(?:{content}|{empty}|{nil}){gap})?"
+        return expression, f"({code} if {value} else {otherwise})"
+
+    def _group(self) -> str:
+        self._groups.append(f"group{len(self._groups)}")
+        return self._groups[-1]
 
 
-_ODD: Callable[[tuple[str, ...]], str] = itemgetter(-2)
+_ITEM = re.compile(f">({_TEXT}+)</")
 
+
+def _items(spelled: str) -> list[str]:
+    return [_resolved(text) for text in _ITEM.findall(spelled)]
+
+
+def _lean(record: _Record) -> _Record:
+    return {name: value for name, value in record.items() if value is not None}
+
+
+# References to predefined entities, and to numbered characters that XML allows (nearly all of them:
+# what is left goes to the parser).
+_USUAL_REFERENCE = (
+    "amp|lt|gt|quot|apos"
+    "|#0{0,9}(?:9|1[03]|3[2-9]|[4-9][0-9]|[1-9][0-9]{2,3}|[1-4][0-9]{4}|[1-9][0-9]{5})"
+    "|#x0{0,9}(?:9|[aAdD]|[2-9a-fA-F]H|[1-9a-fA-F]HH|[1-9a-cA-C]HHH|[1-9a-fA-F]HHHH)"
+).replace("H", "[0-9a-fA-F]")
+_UNUSUAL_REFERENCE = re.compile(f"&(?!(?:{_USUAL_REFERENCE});)")
 _NUMBERED = re.compile("&#(?:x([0-9a-fA-F]+)|([0-9]+));")
 
 
 def _character(match: re.Match[str]) -> str:
-    try:
-        return escape(chr(int(match[1], 16) if match[1] else int(match[2])))
-    except (OverflowError, ValueError):
-        # No character at all, for which the check of the whole text refuses it.
-        return ""
+    return escape(chr(int(match[1], 16) if match[1] else int(match[2])))
 
 
 def _resolved(text: str) -> str:
-    """Resolve the references of a text that is known to be well-formed."""
+    """Resolve the references of a text that has only usual ones."""
     if "&#" in text:
         # An ampersand stays a reference, or what follows it could become one.
         text = _NUMBERED.sub(_character, text)
     text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
     return text.replace("&apos;", "'").replace("&amp;", "&")
-
-
-# Bytes of UTF-8 that are no characters of XML; the others that it forbids are longer.
-_CONTROLS = bytes(code for code in range(0x20) if chr(code) not in _XML_SPACE)
-_OTHER_REFERENCE = re.compile("&(?!(?:amp|lt|gt|quot|apos);)(#(?:x[0-9a-fA-F]{1,6}|[0-9]{1,7});)?")
-
-
-def _is_plain(text: str) -> bool:
-    """Tell whether rows that the stencil fits are well-formed, as far as is easily told."""
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError:
-        return False
-    return (
-        len(encoded.translate(None, _CONTROLS)) == len(encoded)
-        and "\ufffe" not in text
-        and "\uffff" not in text
-        and not ("]" in text and "]]>" in text)  # the first is found much sooner
-        and ("&" not in text or all(map(_is_character, set(_OTHER_REFERENCE.findall(text)))))
-    )
-
-
-def _is_character(reference: str) -> bool:
-    """Tell whether `#65;` or `#x41;` stands for a character of XML; nothing does not."""
-    if not reference:
-        return False
-    code = int(reference[2:-1], 16) if reference[1] == "x" else int(reference[1:-1])
-    return code <= sys.maxunicode and not _FORBIDDEN.match(chr(code))
 
 
 # XML
@@ -651,6 +674,7 @@ def _raise_in_band_error(root: etree._Element, *, no_result: bool) -> None:
             raise InBandError(_all_text(exception), has_description=False)
 
 
+_XSI_PREFIX = re.compile(rf"""xmlns:([\w.-]+)=["']{re.escape(_XSI)}["']""")
 _MISC = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->", re.S)
 _DOCTYPE = re.compile(r"<!doctype\s*([^\s>\[]*)[^>\[]*(\[?)", re.I)
 _HTML_TAG = re.compile(r"<(html|head|title|body|h[1-6]|center|meta|p|div)\b", re.I)
@@ -658,21 +682,14 @@ _HTML_TAG = re.compile(r"<(html|head|title|body|h[1-6]|center|meta|p|div)\b", re
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
 
-def _parsed(text: str, content_type: str | None) -> tuple[etree._Element, str, int]:
-    """Return the root, the text that was parsed, and how many forbidden characters it lost."""
-    root = _parse(text)
-    if root is not None:
-        return root, text, 0
-    # Now for what clean pages should not pay for: forbidden characters, and texts over 10 MB.
-    text, removed = _without_forbidden(text)
-    # Again, since what was removed may have hidden one; a huge tree lifts the guard on entities.
-    _refuse_document_type(text)
+def _parse_huge(text: str, content_type: str | None) -> etree._Element:
+    """Return the root of a text that may be over 10 MB; the guards against its nesting are here."""
     root = _parse(text, huge_tree=True)
     if root is None or _TOO_DEEP(root):
         if _is_html(text, content_type):
             raise HtmlPage("the response is a web page")
         raise MalformedResponse("the response is truncated or not well-formed XML")
-    return root, text, removed
+    return root
 
 
 _SAFE: dict[str, Any] = {
@@ -689,13 +706,6 @@ _SAFE: dict[str, Any] = {
 }
 
 
-class _NoTree:
-    """A parser's target that keeps nothing: what is left is the check, at half the time."""
-
-    def close(self) -> None:
-        return None
-
-
 # A parser of its own for each response: a shared one would make threads wait for each other.
 
 
@@ -707,15 +717,6 @@ def _parse(text: str, *, huge_tree: bool = False) -> etree._Element | None:
     except (etree.LxmlError, ValueError):
         return None
     return root
-
-
-def _is_well_formed(text: str) -> bool:
-    try:
-        parser = etree.XMLParser(target=_NoTree(), **_SAFE)  # type: ignore[call-overload]
-        etree.fromstring(text.encode(), parser)
-    except (etree.LxmlError, ValueError):
-        return False
-    return True
 
 
 def _prolog_end(text: str) -> int:
