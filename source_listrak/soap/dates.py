@@ -16,6 +16,7 @@ LAST_INSTANT = "9999-12-31T23:59:59.999999Z"
 
 _NET_EMPTY = datetime(1, 1, 1)  # noqa: DTZ001 (a wall-clock value: what .NET writes for "never")
 _NET_EMPTY_HOUR = "0001-01-01T00"
+_NET_EMPTY_TEXT = "0001-01-01T00:00:00"
 
 # To look these up is ten times faster than an expression.
 _WITHIN_HOUR = {f":{minute:02}:{second:02}" for minute in range(60) for second in range(60)}
@@ -81,9 +82,9 @@ class DateReader:
 
         :raises ValueError: `text` is no xs:dateTime; the message holds no part of it
         """
-        quick = self._quickly(text)
-        if quick is not None:
-            return quick
+        usual = self.usual(text)
+        if usual is not None or text == _NET_EMPTY_TEXT:
+            return usual
         match = _XS_DATE_TIME.fullmatch(text.strip(" \t\r\n"))
         if match is None:
             raise ValueError("not an xs:dateTime")
@@ -100,9 +101,9 @@ class DateReader:
         seconds; offsets `Z`, `+HH:MM`, `+HHMM`, `+HH`) and the en-US layout of .NET
         (`3/5/2014 2:03:22 PM`). Anything else is returned untouched, .NET's empty date as None.
         """
-        quick = self._quickly(text)
-        if quick is not None:
-            return quick
+        usual = self.usual(text)
+        if usual is not None or text == _NET_EMPTY_TEXT:
+            return usual
         try:
             if iso := _ISO_8601.fullmatch(text):
                 date, minute, second, fraction, offset = iso.groups(default="")
@@ -117,8 +118,8 @@ class DateReader:
             pass  # such as the 30th of February
         return text
 
-    def _quickly(self, text: str) -> str | None:
-        """Convert the usual layout, else return None."""
+    def usual(self, text: str) -> str | None:
+        """Convert the usual layout, as `date_time` and `date_text` do; else return None."""
         within, end = text[13:19], text[19:]
         if within not in _WITHIN_HOUR:
             return None

@@ -341,6 +341,7 @@ class _Field:
     :ivar convert: from any text of the element; None means absent
     :ivar capture: what the stencil accepts as its text, None for a string
     :ivar convert_clean: from a text that the stencil accepted
+    :ivar usual: of a date, converts the usual layout, None for others
     """
 
     name: str
@@ -348,7 +349,7 @@ class _Field:
     convert: Convert
     capture: str | None = None
     convert_clean: Convert = str
-    is_date: bool = False
+    usual: Convert | None = None
     is_array: bool = False
     nested: Mapping[str, _Field] | None = None
 
@@ -381,13 +382,13 @@ def _field(name: str, column: Mapping[str, Any], dates: DateReader, is_date_text
             name,
             "a date-time",
             _blank_is_none("(?s:.*)", convert),
-            r"[0-9T:.+\-Z]+",
+            "[^<]+",
             convert,
-            is_date=True,
+            usual=dates.usual,
         )
     if is_date_text:
         convert = dates.date_text
-        return _Field(name, "a string", convert, convert_clean=convert, is_date=True)
+        return _Field(name, "a string", convert, convert_clean=convert, usual=dates.usual)
     return _Field(name, "a string", str)
 
 
@@ -491,9 +492,9 @@ class _Cut(NamedTuple):
     places: list[_Record]
 
 
-# Any character but "<", those that XML forbids, and ">", which the service escapes: then "]]>" needs
-# no search of its own. (To name the others would be quicker to match, but 20 times slower to
-# compile.)
+# Any character but "<", those that XML forbids, and ">", which the service escapes: then "]]>"
+# needs no search of its own. (To name the others is quicker to match, but takes 20 times as long
+# to compile.)
 _TEXT = r"[^<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
@@ -602,9 +603,13 @@ class _Stencil:
             convert = f"convert{len(self._scope)}"
             self._scope[convert] = field.convert_clean
             code = f"{convert}({code})"
-        self._has_none |= field.is_date or not child.is_filled
+        if field.usual is not None:
+            self._scope["usual"] = field.usual
+            self._has_none = True  # for .NET's empty date
+            code = f"(usual({value}) or {code})"
         if child.is_filled:
             return f"<{tag}{content}{gap}", code
+        self._has_none = True
         expression = f"(?:<{tag}(?:{content}|{empty}|{nil}){gap})?"
         return expression, f"({code} if {value} else {otherwise})"
 
