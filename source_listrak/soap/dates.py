@@ -82,8 +82,10 @@ class DateReader:
 
         :raises ValueError: `text` is no xs:dateTime; the message holds no part of it
         """
+        if text == _NET_EMPTY_TEXT:
+            return None
         usual = self.usual(text)
-        if usual is not None or text == _NET_EMPTY_TEXT:
+        if usual is not None:
             return usual
         match = _XS_DATE_TIME.fullmatch(text.strip(" \t\r\n"))
         if match is None:
@@ -101,8 +103,10 @@ class DateReader:
         seconds; offsets `Z`, `+HH:MM`, `+HHMM`, `+HH`) and the en-US layout of .NET
         (`3/5/2014 2:03:22 PM`). Anything else is returned untouched, .NET's empty date as None.
         """
+        if text == _NET_EMPTY_TEXT:
+            return None
         usual = self.usual(text)
-        if usual is not None or text == _NET_EMPTY_TEXT:
+        if usual is not None:
             return usual
         try:
             if iso := _ISO_8601.fullmatch(text):

@@ -515,7 +515,12 @@ class _Stencil:
         self._nil = f'{spelling.nil}:nil="(?:true|1)"' if spelling.nil else "(?!)"
         self._groups: list[str] = []
         self._scope: dict[str, Any] = {"resolved": _resolved, "items": _items, "lean": _lean}
-        self._has_none = False
+        # Dates may be, too, since .NET's empty one is none.
+        self._maybe_none = [
+            child.name
+            for child in layout
+            if (field := fields.get(child.name)) and not (child.is_filled and field.usual is None)
+        ]
         inner, record = self._children(layout, fields)
         tag, after = spelling.prefix + re.escape(row), r"[ \t\n/>]"
         odd = rf"{gap}<{tag}(?={after})[^<]*(?:<(?![!?]|/?{tag}{after})[^<]*)*</{tag}>{gap}"
@@ -559,10 +564,11 @@ class _Stencil:
             except ValueError:
                 return None  # the other way knows which field it was
             start = stop
-        if self._has_none:
-            records[:] = [
-                record if None not in record.values() else _lean(record) for record in records
-            ]
+        for record in records if self._maybe_none else ():
+            if None in record.values():
+                for name in self._maybe_none:
+                    if record[name] is None:
+                        del record[name]
         return cut
 
     def _children(self, layout: _Layout, fields: Mapping[str, _Field]) -> tuple[str, str]:
@@ -605,11 +611,9 @@ class _Stencil:
             code = f"{convert}({code})"
         if field.usual is not None:
             self._scope["usual"] = field.usual
-            self._has_none = True  # for .NET's empty date
             code = f"(usual({value}) or {code})"
         if child.is_filled:
             return f"<{tag}{content}{gap}", code
-        self._has_none = True
         expression = f"(?:<{tag}(?:{content}|{empty}|{nil}){gap})?"
         return expression, f"({code} if {value} else {otherwise})"
 
