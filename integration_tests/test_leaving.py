@@ -27,7 +27,6 @@ from integration_tests.conditions import NOW, SINCE, TRANSPORT, config, read, si
 from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig
 
 LIMIT = 5.0
-LARGEST_PIPE = 2**16
 PATIENT = TRANSPORT | {"ANSWER_TIMEOUT": 60.0}
 
 
@@ -148,7 +147,7 @@ def test_given_a_signal_in_the_middle_of_a_page_then_no_record_that_a_state_coun
         with running(sim, environment={"PYTHONUNBUFFERED": unbuffered}) as process:
             lines = lines_until(process, b'"stream":"message_sends"')
             # A page is larger than a pipe: whoever writes it waits, and is interrupted there.
-            until(lambda: waiting_in(process) > LARGEST_PIPE - 2**12, process)
+            until(lambda: is_full(process), process)
             process.send_signal(signal.SIGTERM)
             until(lambda: has_taken_its_signal(process.pid), process)
             lines += rest_of(process)
@@ -163,12 +162,14 @@ def test_given_a_signal_in_the_middle_of_a_page_then_no_record_that_a_state_coun
             assert set(harness.multiset(both)) == set(harness.multiset(truth[table])), table
 
 
-def waiting_in(process: subprocess.Popen[bytes]) -> int:
-    """Return how many bytes wait in the pipe of the output."""
+def is_full(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether many bytes wait in the pipe of the output, and no more come."""
     assert process.stdout is not None
-    count = array.array("i", [0])
-    fcntl.ioctl(process.stdout, termios.FIONREAD, count)
-    return count[0]
+    counts = array.array("i", [0]), array.array("i", [0])
+    for count in counts:
+        fcntl.ioctl(process.stdout, termios.FIONREAD, count)
+        select.select([], [], [], 0.3)
+    return counts[0][0] == counts[1][0] > 2**15
 
 
 def has_taken_its_signal(pid: int) -> bool:
