@@ -241,15 +241,17 @@ class ResponseReader:
           other, and that can only close this row, since what is around it is the result;
         - a plain row is a complete element of legal characters and references, wherever it is.
         """
-        layout = self._layout
         opening = self._opening.search(text)
-        if not layout or opening is None or _UNUSUAL_REFERENCE.search(text):
+        if opening is None or _UNUSUAL_REFERENCE.search(text):
             return None
         prefix = opening[1]
         start, end = opening.end(), text.rfind(f"</{prefix}{self._result}>")
         if end < start or text.find("<!", 0, start) >= 0 or text.find("<?", 1, start) >= 0:
             return None
         before, after = frame = text[:start], text[end:]
+        layout = self._layout or self._learn_from(text, start, f"</{prefix}{self._row}>", after)
+        if not layout:
+            return None
         xsi = _XSI_PREFIX.search(before)
         spelling = _Spelling(prefix, xsi[1] if xsi else "", text[start] in _XML_SPACE)
         stencil = self._stencil
@@ -282,6 +284,23 @@ class ResponseReader:
             self._learn(result)
         self._frame = frame
         return Page(cut.records, True, removed)
+
+    def _learn_from(self, text: str, start: int, last_tag: str, after: str) -> _Layout:
+        """Return the layout that the first rows show, so that not even a first page needs a tree.
+
+        A page of all messages of a year is large, and several come at once.
+        """
+        stop = start
+        for _ in range(LEARNED_ROWS):
+            found = text.find(last_tag, stop)
+            if found < 0:
+                break
+            stop = found + len(last_tag)
+        root = _parse(text[:stop] + after)
+        result = None if root is None else root.find(".//{*}" + self._result)
+        if result is not None:
+            self._learn(result)
+        return self._layout
 
     def _learn(self, result: etree._Element) -> None:
         """Add what some rows hold to what is known of the layout, or forget it all."""
