@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -30,11 +31,14 @@ from source_listrak.source import SourceListrak, SyncFailed, _now
 LEAVE_WITHIN = 3.5
 """Seconds after a signal in which the last state is written; then the process ends anyway."""
 
+LEAVE_AT_LAST = 0.5
+"""Seconds more for what was begun to be written."""
+
 PAGES_BETWEEN_CHECKS = 50
 """Messages between two looks at the memory that the container leaves."""
 
-LEAVE_AT_LAST = 0.5
-"""Seconds more for what was begun to be written."""
+_M_ARENA_MAX = -8
+"""In glibc's malloc.h."""
 
 
 class ListrakEntrypoint(AirbyteEntrypoint):
@@ -105,6 +109,7 @@ def run(args: list[str] | None = None) -> None:
     # UTF-8 as the protocol has it, whatever the locale. And a buffer of its own: what Python sets
     # up with PYTHONUNBUFFERED loses the rest of a text where a signal interrupts its writing.
     output = Output(open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+    _share_arenas()
     source = SourceListrak(pages=True)
     _leave_on_signals(source, output)
     code = 1
@@ -170,6 +175,17 @@ def _run_shards(args: list[str], output: Output) -> int:
         print(error.message, file=sys.stderr)
         return 1
     return 0
+
+
+def _share_arenas() -> None:
+    """Have all threads share two of glibc's arenas.
+
+    Each of many threads would get one of its own, which keeps what its largest page once needed:
+    50 MB more for an account of 10,000 messages.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # musl has none, and no arenas
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _log_to(output: Output | TextIO) -> None:
