@@ -49,6 +49,13 @@ def assert_equals_truth(result: Result, sim: Simulator, **bounds: Any) -> None:
     truth = sim.truth(START, NOW, **bounds)
     for table in TABLES:
         assert not difference(result.records(table), truth[table]), table
+        counted = [
+            one["state"]["sourceStats"]["recordCount"]
+            for one in result.of("STATE")
+            if one["state"]["stream"]["stream_descriptor"]["name"] == table
+        ]
+        assert sum(counted) == len(truth[table]), table
+    assert not [line for line in result.logs if line.startswith("Read ")], "a page is no record"
     assert result.statuses == dict.fromkeys(TABLES, "COMPLETE")
 
 

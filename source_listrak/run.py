@@ -34,8 +34,9 @@ LEAVE_WITHIN = 3.5
 LEAVE_AT_LAST = 0.5
 """Seconds more for what was begun to be written."""
 
-PAGES_BETWEEN_CHECKS = 50
-"""Messages between two looks at the memory that the container leaves."""
+MESSAGES_BETWEEN_CHECKS = 10
+"""Messages between two looks at the memory that the container leaves: of the CDK's own 5,000, each
+could be a page of 1,000 records."""
 
 _M_ARENA_MAX = -8
 """In glibc's malloc.h."""
@@ -55,8 +56,7 @@ class ListrakEntrypoint(AirbyteEntrypoint):
         self, source_spec: ConnectorSpecification, config: Any, catalog: Any, state: list[Any]
     ) -> Iterator[AirbyteMessage]:
         """Write the pages of records, and yield all other messages."""
-        # Of messages, and a page is one: about as often as the CDK's own of 5,000 records.
-        self._memory_monitor = MemoryMonitor(check_interval=PAGES_BETWEEN_CHECKS)
+        self._memory_monitor = MemoryMonitor(check_interval=MESSAGES_BETWEEN_CHECKS)
         for message in super().read(source_spec, config, catalog, state):
             page = page_of(message)
             if page is None:

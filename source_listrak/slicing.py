@@ -27,8 +27,6 @@ SENDS_SETTLE = timedelta(days=3)
 sync, since a large campaign is sent over hours and its rows carry no date. UNVERIFIED: no source
 tells how long a send takes; three days is the longest throttling that senders are known to use."""
 
-_DAY = 86_400
-
 
 def wall_start(instant: datetime, zone: ZoneInfo) -> datetime:
     """Return a wall-clock time no later than any that the clock shows from `instant` on.
