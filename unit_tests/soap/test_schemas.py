@@ -1,150 +1,131 @@
-"""The schemas are the contract: exactly these columns of these types."""
+"""The schemas describe the rows of the bundled WSDL: same columns, same order, same types."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator, ValidationError
+from jsonschema import Draft7Validator
+from lxml import etree
 
 import source_listrak
+from source_listrak.tables import TABLES, Table, schema
 
-SCHEMAS = Path(source_listrak.__file__).parent / "schemas"
-
-PERSON = "ContactID:string EmailAddress:string"
-CONTRACT = {
-    "lists": (
-        "BounceUnsubscribeCount:integer CreateDate:date-time DomainAliasEmail:string "
-        "DomainAliasLink:string EnableBrowserLink:boolean EnableDoubleOptin:boolean "
-        "EnableDynamicContent:boolean EnableGoogleAnalytics:boolean "
-        "EnableInternationalization:boolean EnableListHygiene:boolean "
-        "EnableListRemoveHeader:boolean EnableRSS:boolean EnableRemovalLink:boolean "
-        "FromEmail:string FromName:string GoogleTrackingDomains:array ListID:integer "
-        "ListName:string ShowAdvancedPersonalization:boolean ShowEmailList:boolean Vmta:object "
-        "bounceHandling:integer"
-    ),
-    "messages": (
-        "AverageOrderValue:number ClickCount:integer ClickerCount:integer ClickerPercent:number "
-        "ConversionCount:integer DeliverCount:integer ListID:integer MsgID:integer "
-        "NewClickerCount:integer OpenCount:integer OpenPercent:number OrderTotal:number "
-        "ReadCount:integer ReadPercent:number RemoveCount:integer RemovePercent:number "
-        "RepeatClickerCount:integer SendDate:date-time Subject:string"
-    ),
-    "message_bounces": (
-        f"BounceCount:integer BounceDate:string BounceDetail:string BounceReason:string {PERSON} "
-        "MsgID:integer"
-    ),
-    "message_clicks": (
-        f"ClickDate:string {PERSON} LinkDescription:string LinkUrl:string MsgID:integer"
-    ),
-    "message_opens": f"{PERSON} MsgID:integer OpenDate:string",
-    "message_reads": f"{PERSON} MsgID:integer ReadDate:string",
-    "message_sends": "EmailAddress:string MsgID:integer",
-    "message_unsubs": (
-        f"AdditionDate:string {PERSON} MsgID:integer RemovalDate:string RemovalMethod:string"
-    ),
-    "subscribed_contacts": (
-        f"AdditionDate:date-time AdditionMethod:string {PERSON} ListID:integer"
-    ),
+PACKAGE = Path(source_listrak.__file__).parent
+WSDL = etree.parse(str(PACKAGE / "soap" / "IntegrationService.wsdl"))
+XS = "{http://www.w3.org/2001/XMLSchema}"
+SIMPLE: dict[str, dict[str, Any]] = {
+    "int": {"type": ["null", "integer"]},
+    "decimal": {"type": ["null", "number"]},
+    "boolean": {"type": ["null", "boolean"]},
+    "string": {"type": ["null", "string"]},
+    "DataTypeSettings": {"type": ["null", "string"]},
+    "dateTime": {
+        "type": ["null", "string"],
+        "format": "date-time",
+        "airbyte_type": "timestamp_with_timezone",
+    },
 }
-KEYS_ALWAYS_THERE = {
-    ("lists", "ListID"),
-    ("messages", "MsgID"),
-    ("subscribed_contacts", "ListID"),
-    *((table, "MsgID") for table in CONTRACT if table.startswith("message_")),
-}
-WRONG = {
-    "integer": ["1", 1.5, True],
-    "number": ["1.5", True],
-    "boolean": ["true", 1],
-    "string": [1, ["a"]],
-    "date-time": [1],
-    "array": ["a", [1]],
-    "object": ["a", {"VmtaID": "1"}],
-}
+ALL_TABLES = pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 
 
-def _schema(table: str) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((SCHEMAS / f"{table}.json").read_text("utf-8"))
-    return schema
+def _elements(kind: str, name: str) -> dict[str, Any]:
+    """Return the child elements of an element or a complex type of the WSDL, by name."""
+    parent = WSDL.find(f".//{XS}schema/{XS}{kind}[@name='{name}']")
+    assert parent is not None, name
+    children = (child for child in parent.iter(f"{XS}element") if child is not parent)
+    return {child.attrib["name"]: child for child in children}
 
 
-def _columns(table: str) -> dict[str, str]:
-    return dict(column.split(":") for column in CONTRACT[table].split())  # type: ignore[misc]
+def _columns(row: str) -> dict[str, Any]:
+    """Return the columns of a row type as JSON schema."""
+    columns = {}
+    for name, element in _elements("complexType", row).items():
+        kind = element.get("type").partition(":")[2]
+        column = SIMPLE.get(kind) or {
+            "type": ["null", "object"],
+            "additionalProperties": True,
+            "properties": _columns(kind),
+        }
+        if element.get("maxOccurs") == "unbounded":
+            column = {"type": ["null", "array"], "items": column}
+        columns[name] = column
+    return columns
 
 
-def test_there_is_a_schema_for_each_table_and_no_other() -> None:
-    assert {path.stem for path in SCHEMAS.glob("*.json")} == set(CONTRACT)
+def _expected(table: Table) -> dict[str, Any]:
+    """Return a table's columns: what the connector adds first, then those of the row."""
+    columns = dict.fromkeys(table.added, SIMPLE["int"]) | _columns(table.row)
+    columns |= dict.fromkeys(table.dates, SIMPLE["string"])
+    for name in {*table.added, *table.key} - {"ContactID"}:
+        if columns[name] == SIMPLE["int"]:  # an identifier of a row is never null
+            columns[name] = {"type": "integer"}
+    return columns
 
 
-@pytest.mark.parametrize("table", CONTRACT)
-def test_a_table_has_exactly_the_columns_and_types_of_the_contract(table: str) -> None:
-    found = {}
-    for name, column in _schema(table)["properties"].items():
-        declared = column["type"]
-        if (table, name) in KEYS_ALWAYS_THERE:
-            assert declared == "integer"
-            found[name] = declared
-            continue
-        assert declared[0] == "null"
-        (found[name],) = declared[1:]
-        if "format" in column:
-            found[name] = column["format"]
-            assert column["airbyte_type"] == "timestamp_with_timezone"
-    assert found == _columns(table)
+def _without_descriptions(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _without_descriptions(inner) for name, inner in value.items() if name != "description"
+    }
 
 
-def test_the_nested_columns_are_those_of_the_contract() -> None:
-    properties = _schema("lists")["properties"]
-    vmta = {name: column["type"] for name, column in properties["Vmta"]["properties"].items()}
-    assert vmta == {"Description": ["null", "string"], "VmtaID": ["null", "integer"]}
-    assert "string" in properties["GoogleTrackingDomains"]["items"]["type"]
+def _descriptions(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (name, description) of a schema's columns and the columns nested in them."""
+    for name, column in value.get("properties", {}).items():
+        yield name, column["description"]
+        yield from _descriptions(column)
+        yield from _descriptions(column.get("items", {}))
 
 
-@pytest.mark.parametrize("table", CONTRACT)
-def test_tables_and_columns_are_described(table: str) -> None:
-    schema = _schema(table)
-    Draft7Validator.check_schema(schema)
-    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
-    assert schema["additionalProperties"] is True
-    nested = [
-        column
-        for outer in schema["properties"].values()
-        for column in outer.get("properties", {}).values()
-    ]
-    for described in (schema, *schema["properties"].values(), *nested):
-        description = described["description"]
-        assert len(description) > 15
-        assert description.endswith(".")
+def test_every_table_has_a_schema_and_every_schema_a_table() -> None:
+    assert {path.stem for path in (PACKAGE / "schemas").iterdir()} == set(TABLES)
 
 
-@pytest.mark.parametrize("table", CONTRACT)
-def test_a_column_that_carries_an_instant_names_its_zone(table: str) -> None:
-    for name, column in _schema(table)["properties"].items():
-        if name.endswith("Date"):
-            assert "UTC" in column["description"]
+@ALL_TABLES
+def test_the_schema_has_exactly_the_columns_and_types_of_the_wsdl(table: Table) -> None:
+    found = schema(table.name)
+    Draft7Validator.check_schema(found)
+    expected = _expected(table)
+    assert list(found["properties"]) == list(expected)
+    assert _without_descriptions(found) == {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": table.name,
+        "type": "object",
+        "additionalProperties": True,
+        "properties": expected,
+    }
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "value"),
-    [
-        (table, column, value)
-        for table in CONTRACT
-        for column, kind in _columns(table).items()
-        for value in WRONG[kind]
-    ],
-)
-def test_a_value_of_a_wrong_type_is_no_valid_record(table: str, column: str, value: object) -> None:
-    validator = Draft7Validator(_schema(table))
-    validator.validate({})
-    with pytest.raises(ValidationError):
-        validator.validate({column: value})
+@ALL_TABLES
+def test_keys_cursors_and_dates_are_columns(table: Table) -> None:
+    cursor = {table.cursor} if table.cursor else set()
+    assert {*table.key, *table.repeats, *table.dates} | cursor <= schema(table.name)[
+        "properties"
+    ].keys()
 
 
-@pytest.mark.parametrize("table", CONTRACT)
-def test_only_our_own_keys_cannot_be_null(table: str) -> None:
-    validator = Draft7Validator(_schema(table))
-    for name in _columns(table):
-        assert validator.is_valid({name: None}) == ((table, name) not in KEYS_ALWAYS_THERE)
+@ALL_TABLES
+def test_tables_and_columns_have_a_description(table: Table) -> None:
+    described = schema(table.name)
+    for name, text in [(table.name, described["description"]), *_descriptions(described)]:
+        assert len(text) > 15, name
+        assert text.endswith("."), name
+
+
+@ALL_TABLES
+def test_a_column_that_holds_an_instant_states_its_time_zone(table: Table) -> None:
+    for name, column in schema(table.name)["properties"].items():
+        if "format" in column or name in table.dates:
+            assert "UTC" in column["description"], name
+
+
+@ALL_TABLES
+def test_the_operation_returns_the_rows_of_the_table(table: Table) -> None:
+    (result, *rest) = _elements("element", f"{table.operation}Response").values()
+    (row,) = _elements("complexType", result.get("type").partition(":")[2])
+    assert (result.get("name"), row) == (f"{table.operation}Result", table.row)
+    assert [element.get("name") for element in rest] in ([], ["WSException"])
