@@ -1,160 +1,187 @@
-"""Writes the parts of docs/listrak.md that follow from the code: streams, diagram, columns, errors.
+"""Writes the parts of the documentation that follow from the code.
 
-python scripts/document.py            writes them between their markers
-python scripts/document.py --check    fails when they are not what the code says
+python -m scripts.document            writes them between their markers
+python -m scripts.document --check    fails when a file is not what the code says
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.changelog import CHANGELOG, releases
+from source_listrak.config import LIVE_ENDPOINT, ListrakConfig
+from source_listrak.soap.faults import FAULTS
+from source_listrak.tables import TABLES, schema
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+FILES = (ROOT / "README.md", ROOT / "docs" / "listrak.md", ROOT / "docs" / "errors.md")
 
-from source_listrak.soap.faults import FAULTS, Action  # noqa: E402 - found by the line above
-from source_listrak.streams import STREAMS, ListrakStream  # noqa: E402
-
-PAGE = ROOT / "docs" / "listrak.md"
-HUBS = {"ListID": "lists", "MsgID": "messages", "ContactID": "subscribed_contacts"}
-"""The columns that tables are joined on, and the table that the diagram draws in their middle."""
-
-ACTIONS = {
-    Action.STOP: "Stops the sync at once and asks no more, since more attempts do harm.",
-    Action.SKIP: "Skips this one message; the sync goes on.",
-    Action.RETRY: "Tries again, then goes on with the rest of the stream, which ends incomplete.",
-    Action.REFUSE: "Goes on with the rest of the stream, which ends incomplete.",
+HUBS = {
+    "ListID": "lists",
+    "CampaignID": "campaigns",
+    "MsgID": "messages",
+    "ConversationID": "conversations",
+    "ContactID": "subscribed_contacts",
 }
-Schema = Mapping[str, Any]
-Join = tuple[str, str, str]
+"""The columns that tables are joined on, and the table that is joined."""
+
+ALIASES = {"MessageID": "MsgID"}
+"""Columns that hold an identifier under another name."""
 
 
-def columns(table: type[ListrakStream]) -> Mapping[str, Schema]:
-    """Return the columns of a table."""
-    found: Mapping[str, Schema] = table.schema()["properties"]
+def columns(table: str) -> Mapping[str, Any]:
+    """Return the columns of a table: the properties of its JSON schema."""
+    found: Mapping[str, Any] = schema(table)["properties"]
     return found
 
 
-def joins() -> list[Join]:
-    """Return (table, table, column) of each two tables that share an identifier."""
-    return [
-        (left.name, right.name, column)
-        for column in HUBS
-        for left, right in combinations(STREAMS, 2)
-        if column in columns(left) and column in columns(right)
-    ]
+def joins(table: str) -> Mapping[str, str]:
+    """Return the tables that a table joins to, by column.
+
+    What its message or conversation joins to is left out. Whether `messages` lists the mail of
+    conversations is not known, so nothing of a conversation joins to it.
+    """
+    found = {ALIASES.get(column, column) for column in columns(table)}
+    hubs = {column: hub for column, hub in HUBS.items() if column in found and hub != table}
+    if "ConversationID" in hubs:
+        hubs.pop("MsgID", None)
+    nearest = hubs.get("ConversationID") or hubs.get("MsgID")
+    inherited = columns(nearest) if nearest else {}
+    return {
+        column: hub for column, hub in hubs.items() if hub == nearest or column not in inherited
+    }
 
 
-def kind(schema: Schema) -> str:
-    """Return a column's JSON type and format in words."""
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    (name,) = (one for one in types if one != "null")
-    if name == "array":
-        return f"array of {kind(schema['items'])}"
-    return "date-time" if schema.get("format") == "date-time" else str(name)
+def options() -> Iterator[str]:
+    """Yield the table of the options."""
+    form = ListrakConfig.connection_specification()
+    yield "| Option | Default | Meaning |"
+    yield "| --- | --- | --- |"
+    for name, field in form["properties"].items():
+        default = field.get("default", "required" if name in form["required"] else "none")
+        if default == LIVE_ENDPOINT:
+            shown = "the live service"
+        elif isinstance(default, bool):
+            shown = f"`{str(default).lower()}`"
+        else:
+            shown = default if default in ("required", "none") else f"`{default}`"
+        yield f"| `{name}` | {shown} | **{field['title']}.** {field['description']} |"
 
 
 def streams() -> Iterator[str]:
     """Yield the table of the streams."""
-    yield "| Stream | API operation | Primary key | Cursor | Sync modes |"
-    yield "| --- | --- | --- | --- | --- |"
-    for table in STREAMS:
-        cursor = f"`{table.cursor_field}`" if table.cursor_field else "none"
-        modes = "Full refresh, incremental" if table.cursor_field else "Full refresh"
-        key = ", ".join(f"`{column}`" for column in table.primary_key)
-        yield f"| `{table.name}` | `{table.operation}` | {key} | {cursor} | {modes} |"
+    yield "| Stream | API operation | Primary key (+ with `keep_repeated_events`) | Cursor |"
+    yield "| --- | --- | --- | --- |"
+    for table in TABLES.values():
+        cursor = f"`{table.cursor}`" if table.cursor else "none: full refresh only"
+        key = ", ".join(f"`{column}`" for column in table.key)
+        if table.repeats:
+            key += f" (+ {', '.join(f'`{column}`' for column in table.repeats)})"
+        yield f"| `{table.name}` | `{table.operation}` | {key} | {cursor} |"
 
 
 def diagram() -> Iterator[str]:
-    """Yield the tables and their joins as a Mermaid diagram, each drawn from its middle table."""
+    """Yield the joins as a Mermaid diagram; tables that join alike share a box."""
+    boxes: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for table in TABLES:
+        # Each table that is joined to has a box of its own.
+        own = ((table, table),) if table in HUBS.values() else ()
+        boxes.setdefault((*joins(table).items(), *own), []).append(table)
     yield "```mermaid"
-    yield "erDiagram"
-    for column, hub in HUBS.items():
-        for table in STREAMS:
-            if table.name != hub and column in columns(table):
-                # A contact is a row of each of its lists, so it is many on both sides.
-                line = "}o--o{" if column == "ContactID" else "||--o{"
-                yield f"    {hub} {line} {table.name} : {column}"
-    yield "    messages }o--o{ subscribed_contacts : ListID"
-    for table in STREAMS:
-        yield f"    {table.name} {{"
-        for name, schema in columns(table).items():
-            if name in HUBS or name in table.primary_key or name == table.cursor_field:
-                key = " PK" if name in table.primary_key else ""
-                yield f"        {kind(schema).replace('-', '_')} {name}{key}"
-        yield "    }"
+    yield "flowchart LR"
+    for tables in boxes.values():
+        yield f'    {tables[0]}["{"<br/>".join(tables)}"]'
+    for tables in boxes.values():
+        for column, hub in joins(tables[0]).items():
+            yield f"    {hub} -- {column} --> {tables[0]}"
     yield "```"
 
 
-def join_table() -> Iterator[str]:
-    """Yield every two tables that join, and on what."""
-    yield "| Column | Tables, each of which joins each other one |"
-    yield "| --- | --- |"
-    for column in HUBS:
-        tables = [table.name for table in STREAMS if column in columns(table)]
-        yield f"| `{column}` | {', '.join(f'`{table}`' for table in tables)} |"
+def kind(column: Mapping[str, Any]) -> str:
+    """Return a column's JSON type and format in words."""
+    types = column["type"] if isinstance(column["type"], list) else [column["type"]]
+    (name,) = (one for one in types if one != "null")
+    if name == "array":
+        return f"array of {kind(column['items'])}s"
+    return "date-time" if column.get("format") == "date-time" else str(name)
 
 
-def data() -> Iterator[str]:
-    """Yield every column of every table."""
-    for table in STREAMS:
-        yield f"**`{table.name}`**: {table.schema()['description']}"
-        yield ""
+def tables() -> Iterator[str]:
+    """Yield every column of every table, each table folded."""
+    for table in TABLES:
+        yield f"<details>\n<summary><code>{table}</code></summary>\n"
+        yield f"{schema(table)['description']}\n"
         yield "| Column | Type | Meaning |"
         yield "| --- | --- | --- |"
-        for name, schema in columns(table).items():
-            yield f"| `{name}` | {kind(schema)} | {schema['description']} |"
-        yield ""
+        for name, column in columns(table).items():
+            yield f"| `{name}` | {kind(column)} | {column['description']} |"
+        yield "\n</details>\n"
 
 
 def errors() -> Iterator[str]:
-    """Yield every error that an answer of the service can end in."""
-    yield "| What came | What you read | What the connector does |"
-    yield "| --- | --- | --- |"
+    """Yield the table of what can arrive other than rows."""
+    yield "| What arrived | Message | What the connector does | Failure type |"
+    yield "| --- | --- | --- | --- |"
     for fault in FAULTS:
-        yield f"| {fault.when} | {fault.message} | {ACTIONS[fault.action]} |"
+        does = fault.action.value
+        if fault.slows_down:
+            does += " All requests pause, then half as many are in flight."
+        trigger = fault.trigger[0].upper() + fault.trigger[1:]
+        yield f"| {trigger} | {fault.message} | {does} | `{fault.failure_type.value}` |"
 
 
-PARTS = {
+def changelog() -> Iterator[str]:
+    """Yield the table of the releases."""
+    yield "| Version | Date | Subject |"
+    yield "| :--- | :--- | :--- |"
+    for release in releases(CHANGELOG.read_text(encoding="utf-8")):
+        subject = "<br/>".join(change.replace("|", "\\|") for change in release.changes)
+        yield f"| {release.version} | {release.date} | {subject} |"
+
+
+PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
+    "options": options,
     "streams": streams,
     "diagram": diagram,
-    "joins": join_table,
-    "columns": data,
+    "tables": tables,
     "errors": errors,
+    "changelog": changelog,
 }
 
 
-def filled(page: str) -> str:
-    """Return the page with every part written anew.
+MARKED = re.compile(
+    r"(<!-- (?P<part>\w+): written by scripts/document.py -->\n)"
+    r"(?s:.*?)(<!-- end of (?P=part) -->)"
+)
+"""The place of a part in a page."""
 
-    :raises ValueError: a part has no place in the page
-    """
-    for name, lines in PARTS.items():
-        text = "\n".join(lines()).strip()
-        marker = re.compile(rf"(<!-- {name}: [^\n]* -->\n)(.*?)(<!-- end of {name} -->)", re.S)
-        page, places = marker.subn(
-            lambda found, text=text: f"{found[1]}\n{text}\n\n{found[3]}",  # type: ignore[misc]
-            page,
-        )
-        if places != 1:
-            raise ValueError(f"{name} must have one place in the page, not {places}")
-    return page
+
+def fill(page: str) -> str:
+    """Return a page with each of its parts as the code says."""
+
+    def part(found: re.Match[str]) -> str:
+        lines = "\n".join(PARTS[found["part"]]())
+        return f"{found[1]}\n{lines.strip()}\n\n{found[3]}"
+
+    return MARKED.sub(part, page)
 
 
 def main() -> int:
-    """Write the page, or check it."""
-    page = PAGE.read_text(encoding="utf-8")
-    wanted = filled(page)
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif page != wanted:
-        print("docs/listrak.md is not what the code says: python scripts/document.py")
-        return 1
-    return 0
+    """Write the files, or check them."""
+    is_stale = False
+    for file in FILES:
+        text = file.read_text(encoding="utf-8")
+        filled = fill(text)
+        if "--check" not in sys.argv:
+            file.write_text(filled, encoding="utf-8")
+        elif filled != text:
+            print(f"{file.relative_to(ROOT)} is out of date. Run: python -m scripts.document")
+            is_stale = True
+    return int(is_stale)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,30 @@
 #!/usr/bin/env bash
 # Builds the connector's image, and runs commands that use it, on the host's network.
 #   scripts/image.sh build IMAGE [docker build options]
-#   scripts/image.sh exec COMMAND...    COMMAND finds an engine behind `docker`
-#   scripts/image.sh available          whether either can work here
-# Where a Docker daemon answers, it is used. Where none does, the tool beside the checkout sets up
-# an engine of its own (IMAGE_TOOL=path: another such tool).
+#   scripts/image.sh exec COMMAND...    COMMAND reaches the engine through `docker`
+#   scripts/image.sh available          succeeds where there is an engine
+# The engine is the Docker daemon. Where none answers, IMAGE_TOOL may name a script that starts one:
+# its commands are `up`, `build FOLDER IMAGE [options]`, and `env`, which prints what the shell must
+# export for `docker` to find that engine.
 set -euo pipefail
+tool=${IMAGE_TOOL:+$(realpath "$IMAGE_TOOL")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tool=${IMAGE_TOOL:-../shared/tools/image_ci.sh}
 
 has_daemon() { timeout 20 docker info >/dev/null 2>&1; }
 
-need_tool() {
-  [ -f "$tool" ] || { echo "No Docker daemon answers, and there is no $tool to replace it." >&2; exit 1; }
+start_tool() {
+  [ -n "$tool" ] || { echo 'No Docker daemon answers, and IMAGE_TOOL is not set.' >&2; exit 1; }
   bash "$tool" up
 }
 
-# Tools that call docker themselves know no option for the network, and the simulator's address is
-# this machine's own.
+metadata() { sed -n "s/^  $1: //p" metadata.yaml; }
+
+# Tools that call docker themselves have no option for the network, and the simulator listens on
+# this machine's own address.
 with_host_network() {
-  local docker folder
+  local docker
   docker=$(command -v docker)
-  folder=$(mktemp -d)
+  folder=$(mktemp -d) # not local: the trap runs outside of this function
   trap 'rm -rf "$folder"' EXIT
   cat > "$folder/docker" <<EOF
 #!/bin/sh
@@ -36,11 +39,16 @@ case ${1:-} in
   build)
     image=$2
     shift 2
+    # The labels that Airbyte's own build sets.
+    labels=(
+      --label "io.airbyte.name=$(metadata dockerRepository)"
+      --label "io.airbyte.version=$(metadata dockerImageTag)"
+    )
     if has_daemon; then
-      docker build --tag "$image" "$@" .
+      docker build --tag "$image" "${labels[@]}" "$@" .
     else
-      need_tool
-      bash "$tool" build . "$image" "$@"
+      start_tool
+      bash "$tool" build . "$image" "${labels[@]}" "$@"
     fi
     ;;
   exec)
@@ -48,13 +56,13 @@ case ${1:-} in
     if has_daemon; then
       with_host_network "$@"
     else
-      need_tool
+      start_tool
       eval "$(bash "$tool" env)"
       "$@"
     fi
     ;;
   available)
-    has_daemon || [ -f "$tool" ]
+    has_daemon || [ -n "$tool" ]
     ;;
   *)
     sed -n '2,8p' "${BASH_SOURCE[0]}" >&2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
 import uuid
+from datetime import date
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -17,43 +19,58 @@ from airbyte_cdk.models.connector_metadata import ConnectorLanguage, MetadataFil
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from scripts.changelog import releases
 from source_listrak import SourceListrak
-from source_listrak.config import LIVE_ENDPOINT, ListrakConfig
+from source_listrak.config import LIVE_ENDPOINT
+from source_listrak.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
-DISTRIBUTION = metadata.distribution("source-listrak")
+WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
+DISTRIBUTION = metadata.distribution("airbyte-source-listrak")
 REQUIREMENTS = [Requirement(text) for text in DISTRIBUTION.requires or []]
 NEEDED = [one for one in REQUIREMENTS if one.marker is None]
+SPECIFICATION = SourceListrak().spec(logging.getLogger("airbyte"))
 
 
-def test_what_sends_no_request_does_not_wait_for_what_requests_need() -> None:
-    loaded = "[name for name in ('lxml', 'pycurl', 'zeep') if name in sys.modules]"
-    program = f"import sys; import source_listrak.run; print({loaded})"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def connector() -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text(encoding="utf-8"))
-    data: dict[str, Any] = document["data"]
+    data: dict[str, Any] = yaml.safe_load(text("metadata.yaml"))["data"]
     return data
 
 
-def test_image_tag_and_label_are_the_package_version(connector: dict[str, Any]) -> None:
+# One version, one name, one license
+
+
+def test_the_image_tag_and_the_newest_release_are_the_package_version(
+    connector: dict[str, Any],
+) -> None:
     assert connector["dockerImageTag"] == DISTRIBUTION.version
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert f"io.airbyte.version={DISTRIBUTION.version}\n" in dockerfile
-    assert f"io.airbyte.name={connector['dockerRepository']} " in dockerfile
+    assert releases(text("CHANGELOG.md"))[0].version == DISTRIBUTION.version
 
 
-def test_the_base_image_is_one_version_and_pinned_by_digest(connector: dict[str, Any]) -> None:
-    image = connector["connectorBuildOptions"]["baseImage"]
-    name, digest = image.split("@")
-    assert re.fullmatch("sha256:[0-9a-f]{64}", digest)
-    assert f"ARG BASE_IMAGE={name}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+def test_the_changelog_is_in_order_and_every_section_is_read() -> None:
+    found = releases(text("CHANGELOG.md"))
+    assert len(found) == len(re.findall("^## ", text("CHANGELOG.md"), re.MULTILINE))
+    assert found == sorted(found, key=lambda one: Version(one.version), reverse=True)
+    assert found == sorted(found, key=lambda one: date.fromisoformat(one.date), reverse=True)
+    assert all(one.changes for one in found)
+
+
+def test_the_registry_names_the_package(connector: dict[str, Any]) -> None:
+    assert connector["remoteRegistries"]["pypi"]["packageName"] == DISTRIBUTION.metadata["Name"]
+
+
+def test_the_license_is_the_same_everywhere(connector: dict[str, Any]) -> None:
+    name = connector["license"]
+    assert DISTRIBUTION.metadata["License-Expression"] == name
+    assert text("LICENSE").startswith(f"{name} License")
+
+
+# metadata.yaml
 
 
 def test_metadata_is_a_python_source_to_the_cdk(connector: dict[str, Any]) -> None:
@@ -68,69 +85,117 @@ def test_metadata_allows_the_host_that_is_called(connector: dict[str, Any]) -> N
 
 
 def test_suggested_streams_exist(connector: dict[str, Any]) -> None:
-    config = {"username": "someone", "password": "secret"}
-    streams = {one.name for one in SourceListrak().streams(config)}
-    assert set(connector["suggestedStreams"]["streams"]) <= streams
+    assert set(connector["suggestedStreams"]["streams"]) <= set(TABLES)
 
 
-def test_the_license_is_the_same_everywhere(connector: dict[str, Any]) -> None:
-    name = connector["license"]
-    assert DISTRIBUTION.metadata["License-Expression"] == name
-    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith(f"{name} License")
+def test_the_form_links_to_the_documentation_that_metadata_names(connector: dict[str, Any]) -> None:
+    assert SPECIFICATION.documentationUrl == connector["documentationUrl"]
+
+
+# The image and its lock
+
+
+def test_the_base_image_is_the_same_and_pinned_by_digest(connector: dict[str, Any]) -> None:
+    base = connector["connectorBuildOptions"]["baseImage"]
+    assert re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", base)
+    assert f"ARG BASE_IMAGE={base}\n" in text("Dockerfile")
+
+
+def test_the_lock_has_every_dependency_within_its_bounds() -> None:
+    locked = dict(re.findall(r"^(\S+)==(\S+)", text("requirements.txt"), re.MULTILINE))
+    assert {one.name for one in NEEDED} <= set(locked)
+    assert [one.name for one in NEEDED if locked[one.name] not in one.specifier] == []
+
+
+def test_the_lock_has_hashes_and_names_no_registry() -> None:
+    lock = text("requirements.txt")
+    pinned = re.findall(r"^\S+==.*(?:\n    .*)*", lock, re.MULTILINE)
+    assert [one for one in pinned if "--hash=sha256:" not in one] == []
+    assert "://" not in lock
+
+
+def test_the_build_needs_nothing_outside_the_repository() -> None:
+    for name in ("Dockerfile", "Makefile", "scripts/image.sh"):
+        assert "../" not in text(name), name
+
+
+# Dependencies and Python versions
 
 
 @pytest.mark.parametrize("requirement", NEEDED, ids=lambda one: one.name)
 def test_a_dependency_is_bounded_and_explained(requirement: Requirement) -> None:
     operators = {one.operator for one in requirement.specifier}
     assert ">=" in operators
-    # These two hold data, are versioned by date, and older data is all that a bound could give.
+    # These two hold data and are versioned by date: an upper bound could only give older data.
     assert "<" in operators or requirement.name in {"certifi", "tzdata"}
-    explained = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
-    assert f"| {requirement.name} | `{_bounds(requirement)}` |" in explained
+    ordered = sorted(requirement.specifier, key=lambda one: Version(one.version))
+    bounds = ", ".join(f"{one.operator}{one.version}" for one in ordered)
+    assert f"| {requirement.name} | `{bounds}` |" in text("docs/dependencies.md")
 
 
-def test_python_versions_are_those_that_are_tried() -> None:
-    tried = re.findall(
-        r'"(3\.\d+)"', (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    )
+def test_every_supported_python_version_is_tested() -> None:
+    tested = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]["checks"]["strategy"]
     prefix = "Programming Language :: Python :: 3."
     named = [
         one.rpartition(" ")[2]
         for one in DISTRIBUTION.metadata.get_all("Classifier", [])
         if one.startswith(prefix)
     ]
-    assert tried == named
+    assert tested["matrix"]["python"] == named
     accepted = Requirement(f"python{DISTRIBUTION.metadata['Requires-Python']}").specifier
-    assert [f"3.{minor}" for minor in range(30) if f"3.{minor}" in accepted] == tried
+    assert [f"3.{minor}" for minor in range(30) if f"3.{minor}" in accepted] == named
 
 
-def test_the_package_brings_its_data() -> None:
+def test_the_package_includes_its_data() -> None:
     package = resources.files("source_listrak")
     assert package.joinpath("py.typed").is_file()
     assert package.joinpath("soap/IntegrationService.wsdl").is_file()
-    assert len(list(package.joinpath("schemas").iterdir())) == 9
+    schemas = {item.name.removesuffix(".json") for item in package.joinpath("schemas").iterdir()}
+    assert schemas == set(TABLES)
 
 
-def test_the_readme_tells_every_option_and_its_default() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", readme, flags=re.MULTILINE))
-    properties = ListrakConfig.connection_specification()["properties"]
+def test_a_command_that_sends_no_request_does_not_import_zeep() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "main.py", "spec"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "source_listrak.source" in imported
+    assert "zeep" not in imported
+
+
+# Commands and options that documents name
+
+
+def test_the_readme_lists_every_option_and_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", text("README.md"), re.MULTILINE))
+    properties = SPECIFICATION.connectionSpecification["properties"]
     assert list(rows) == list(properties)
     for name, field in properties.items():
         if "default" in field and name != "endpoint":
             assert rows[name] == f"`{str(field['default']).removesuffix('.0')}`".replace(
                 "True", "true"
-            )
+            ).replace("False", "false")
 
 
-def test_the_commands_of_the_readme_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for document in ("README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/ci.yml"):
-        text = (ROOT / document).read_text(encoding="utf-8")
-        for target in re.findall(r"(?:`|run: |^ *)make ([a-z-]+)", text, flags=re.MULTILINE):
-            assert f".PHONY: {target}\n" in makefile, document
-
-
-def _bounds(requirement: Requirement) -> str:
-    ordered = sorted(requirement.specifier, key=lambda one: Version(one.version))
-    return ", ".join(f"{one.operator}{one.version}" for one in ordered)
+@pytest.mark.parametrize(
+    "document",
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted(ROOT.glob("docs/*.md")),
+        ROOT / ".github" / "pull_request_template.md",
+        *WORKFLOWS,
+    ],
+    ids=lambda path: path.name,
+)
+def test_every_command_that_is_named_exists(document: Path) -> None:
+    named = document.read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?:`|run: |^ *)make ([a-z-]+)", named, re.MULTILINE))
+    for several in re.findall(r"\.ci/run ([a-z -]+)$", named, re.MULTILINE):
+        targets |= set(several.split())
+    commands = set(re.findall(r"^\.PHONY: (\S+)$", text("Makefile"), re.MULTILINE))
+    assert targets <= commands
