@@ -22,6 +22,9 @@ PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@
 WITH_SIMULATOR = $(BIN)/python -m integration_tests.acceptance run
 AIRBYTE_CDK = '$(abspath $(BIN))/airbyte-cdk'
 CLIENTS := $(VENV)-clients
+# For the image's Python. Versions that are locked already stay, unless --upgrade is given.
+LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --universal \
+  --python-version 3.13 --generate-hashes --custom-compile-command 'make lock'
 
 ##@ Commands
 
@@ -46,9 +49,10 @@ clean: ## delete environments, caches and output
 ##@ Parts of `make test`
 
 .PHONY: lint
-lint: $(READY) ## ruff: rules and format
+lint: $(READY) ## ruff: rules and format; the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 .PHONY: types
 types: $(READY) ## mypy, strict
@@ -86,6 +90,19 @@ image-test: image $(READY) ## run the image against the simulator, then airbyte-
 	  --connector-image '$(IMAGE)' --read-from-streams=all --read-scenarios=sample_config $(ARGS)
 	scripts/image.sh exec $(WITH_SIMULATOR) $(AIRBYTE_CDK) image test --image '$(IMAGE)'
 
+.PHONY: lock-check
+lock-check: $(READY) ## the lock of the image's dependencies matches pyproject.toml
+	mkdir -p .tmp
+	cp requirements.txt .tmp/requirements.txt
+	$(LOCK) --output-file .tmp/requirements.txt
+	diff requirements.txt .tmp/requirements.txt || { echo 'Run: make lock' >&2; exit 1; }
+
+.PHONY: package
+package: $(READY) ## build the Python package, and run it in an environment of its own
+	rm -rf dist
+	$(BIN)/uv build --quiet --python '$(BIN)/python'
+	$(BIN)/uv tool run --quiet --python '$(BIN)/python' --from dist/*.whl source-listrak spec > /dev/null
+
 .PHONY: clients
 clients: $(READY) $(CLIENTS)/pyairbyte/.ready $(CLIENTS)/airbyte_serverless/.ready ## PyAirbyte and airbyte-serverless read through the connector
 	CLIENTS='$(CLIENTS)' $(PYTEST) integration_tests -m clients $(ARGS)
@@ -99,6 +116,15 @@ bench: $(READY) ## measure for 25 minutes, and write docs/performance.md (ARGS="
 	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 ##@ Other
+
+.PHONY: lock
+lock: $(READY) ## lock the image's dependencies, with hashes, at their newest versions
+	$(LOCK) --upgrade --output-file requirements.txt
+
+.PHONY: audit
+audit: $(READY) ## check the locked dependencies for known vulnerabilities
+	$(BIN)/uv tool run --quiet --from 'pip-audit>=2.10,<3' pip-audit --progress-spinner off \
+	  --requirement requirements.txt --require-hashes --disable-pip --strict
 
 .PHONY: help
 help: ## this list

@@ -1,43 +1,67 @@
-"""The connector's configuration: one pydantic model, from which the form is generated."""
+"""The options: one pydantic model, from which the form is drawn."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from source_listrak.errors import config_error
 
 LIVE_ENDPOINT = "https://webservices.listrak.com/v31/IntegrationService.asmx"
 DEFAULT_HISTORY = timedelta(days=365)
 """How far back a sync without a `start_date` reads (the default of other Listrak integrations)."""
 EARLIEST_YEAR = 1990
-"""Older start dates are typing errors: there was no such service, and each year costs requests."""
+"""Earlier start dates are typing errors: the service did not exist, and years cost requests."""
 
+GROUPS = {
+    "account": "Account",
+    "replicate": "What to replicate",
+    "incremental": "Incremental syncs",
+    "service": "Service",
+}
+"""The cards of the form, in order: id and title."""
+
+# The empty string is in it because some callers send one for a field left empty.
 _START_DATE = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
 )
-_ENDPOINT = r"^(https://|http://(localhost|127\.[0-9.]+|\[::1\])([:/]|$)).*$"
+_INSTANT = TypeAdapter(AwareDatetime)
+_NOT_AN_OBJECT = "The configuration is not a JSON object."
 # XML 1.0 has no way to carry these, not even as references, so such a password can never log in.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def config_error(message: str) -> AirbyteTracedException:
-    """Return the error that tells the person to mend the configuration."""
-    return AirbyteTracedException(
-        message=message, internal_message=message, failure_type=FailureType.config_error
-    )
+def _whole(value: Any) -> Any:
+    """Accept 10.0 as 10, like JSON schema and unlike pydantic's strict mode."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# After the bounds in an annotation: before them, pydantic writes no bounds into the schema.
+_WHOLE = BeforeValidator(_whole)
 
 
 class ListrakConfig(BaseModel):
-    """What a person fills in; unknown fields are tolerated, wrong values are named."""
+    """The options of a connection. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -45,162 +69,167 @@ class ListrakConfig(BaseModel):
         str,
         Field(
             title="User name",
-            description="User name of a Listrak user with role-based access that includes "
-            "Analytics Access and API Access, and that sees the lists to replicate.",
+            description="A Listrak user with Analytics Access, API Access and access to the lists "
+            "to replicate.",
             min_length=1,
+            json_schema_extra={"group": "account"},
         ),
     ]
     password: Annotated[
         str,
         Field(
             title="Password",
-            description="Password of that user.",
+            description="The password of this user.",
             min_length=1,
             repr=False,
-            json_schema_extra={"airbyte_secret": True},
+            json_schema_extra={"group": "account", "airbyte_secret": True},
         ),
     ]
     start_date: Annotated[
         str | None,
         Field(
             title="Start date",
-            description="Messages sent and contacts added since this day are replicated, as a "
-            "date in the account's time zone (YYYY-MM-DD) or as an instant "
-            "(YYYY-MM-DDTHH:MM:SSZ). Left empty: one year before the sync.",
-            examples=["2024-01-01", "2024-01-01T00:00:00Z"],
+            description="Replicates messages sent and contacts added since this day, in the "
+            "account's time zone. Every message costs requests, so an earlier date makes the "
+            "first sync longer. Defaults to one year before the sync. Outside Airbyte's form, an "
+            "instant such as 2024-01-01T00:00:00Z is accepted, too.",
+            examples=["2024-01-01"],
             json_schema_extra={
+                "group": "replicate",
+                "always_show": True,
+                # A date picker in Airbyte's form. Airbyte's server checks formats, too, so there
+                # only a date is possible; other callers do not.
+                "format": "date",
                 "pattern": _START_DATE,
-                "pattern_descriptor": "YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ",
+                "pattern_descriptor": "YYYY-MM-DD",
             },
         ),
     ] = None
-    time_zone: Annotated[
-        str,
-        Field(
-            title="Time zone of the account",
-            description="IANA name of the zone in which Listrak writes its dates, which carry no "
-            "offset. Listrak works in Eastern time; UTC gives the values that Stitch gives.",
-            examples=["America/New_York", "UTC"],
-        ),
-    ] = "America/New_York"
     list_ids: Annotated[
-        list[Annotated[int, Field(ge=1)]] | None,
+        list[Annotated[int, Field(ge=1), _WHOLE]] | None,
         Field(
             title="List IDs",
-            description="Only these contact lists. Left empty: all lists that the user sees.",
+            description="Replicates only these contact lists and their messages. Fewer lists "
+            "cost fewer requests. Defaults to all lists that the user can see.",
             examples=[[12345, 67890]],
+            json_schema_extra={"group": "replicate", "always_show": True},
         ),
     ] = None
     include_test_messages: Annotated[
         bool,
         Field(
             title="Include test messages",
-            description="Whether messages sent as a test are replicated too.",
+            description="Also replicates messages that were sent as a test. Each costs as many "
+            "requests as any other message.",
+            json_schema_extra={"group": "replicate"},
         ),
     ] = True
+    keep_repeated_events: Annotated[
+        bool,
+        Field(
+            title="Keep repeated events",
+            description="When off, the primary key of opens, reads, clicks, bounces and "
+            "unsubscribes is MsgID and EmailAddress. Where the destination removes duplicates "
+            "(Append + Deduped), this keeps only one of several opens, reads or clicks of a "
+            "message by the same contact; the others are lost. When on, the date of the event "
+            "(and the link of a click) is part of the key, and every event is kept. After "
+            "changing this, refresh the schema of the connection and the data of these streams.",
+            json_schema_extra={"group": "replicate"},
+        ),
+    ] = False
     lookback_days: Annotated[
         int,
         Field(
-            title="Lookback (days)",
-            description="An incremental sync reads this many days again before the end of the "
-            "last one, for events that Listrak recorded late.",
-            ge=0,
+            title="Lookback window (days)",
+            description="Listrak can record an event days after it happened, so each incremental "
+            "sync reads this many days before the end of the previous sync again. Events recorded "
+            "even later can be missed until the next full refresh. More days cost more requests "
+            "and repeat more rows.",
+            ge=1,
             le=30,
+            json_schema_extra={"group": "incremental"},
         ),
-    ] = 1
-    refresh_days: Annotated[
-        int,
-        Field(
-            title="Refresh of messages (days)",
-            description="The counters of a message (opens, clicks, revenue) keep changing: an "
-            "incremental sync reads again the messages sent in this many days.",
-            ge=0,
-            le=365,
-        ),
-    ] = 30
+        _WHOLE,
+    ] = 7
     skip_inactive_messages: Annotated[
         bool,
         Field(
             title="Skip inactive messages",
-            description="Whether messages whose counters say that there is nothing to read are "
-            "not asked, and old messages are asked once in a cycle instead of on every sync.",
+            description="Skips messages whose counters are zero: for example, opens are not "
+            "requested for a message without opens in its counter. When off, each message costs "
+            "several more requests, which find rows only where a counter is wrong.",
+            json_schema_extra={"group": "incremental"},
         ),
     ] = True
-    recheck_after_days: Annotated[
-        int,
+    time_zone: Annotated[
+        str,
         Field(
-            title="Old messages: after (days)",
-            description="A message sent longer ago than this is asked for new activity once in "
-            "a cycle instead of on every incremental sync.",
-            ge=1,
-            le=3650,
+            title="Time zone of the account",
+            description="The time zone of the dates in Listrak, which carry no offset, as an IANA "
+            "name. A wrong zone shifts every date. Common zones: America/New_York (Eastern, the "
+            "likeliest), America/Chicago (Central), America/Denver (Mountain), America/Phoenix "
+            "(Arizona), America/Los_Angeles (Pacific), America/Toronto, Europe/London, "
+            "Europe/Berlin, Australia/Sydney and UTC, which gives the same values as Stitch.",
+            examples=["America/New_York", "America/Chicago", "UTC"],
+            json_schema_extra={"group": "service"},
         ),
-    ] = 30
-    recheck_every_days: Annotated[
-        int,
-        Field(
-            title="Old messages: every (days)",
-            description="Length of that cycle; 1 asks old messages on every sync too.",
-            ge=1,
-            le=90,
-        ),
-    ] = 7
+    ] = "America/New_York"
     num_workers: Annotated[
         int,
         Field(
             title="Concurrent requests",
-            description="How many requests are in flight at most.",
+            description="The maximum number of requests in flight. More requests make a sync "
+            "faster until Listrak slows down.",
             ge=1,
             le=40,
+            json_schema_extra={"group": "service"},
         ),
+        _WHOLE,
     ] = 10
     max_requests_per_second: Annotated[
         float | None,
         Field(
             title="Requests per second",
-            description="How many requests are sent in a second at most. Left empty: no limit "
-            "but the service's own.",
+            description="The maximum number of requests sent per second. Set it to leave room for "
+            "other programs that use the account; a low limit makes a sync slower. Defaults to no "
+            "limit.",
             examples=[5],
             ge=0.01,
             le=1000,
+            json_schema_extra={"group": "service"},
         ),
     ] = None
     endpoint: Annotated[
         str,
         Field(
             title="Endpoint",
-            description="URL of the Listrak SOAP service; another one than the live service is "
-            "for tests and proxies only.",
-            json_schema_extra={
-                "pattern": _ENDPOINT,
-                "pattern_descriptor": "https://host/path",
-            },
+            description="The URL of the Listrak SOAP service. Change it only for tests or a proxy.",
+            json_schema_extra={"group": "service", "airbyte_hidden": True},
         ),
     ] = LIVE_ENDPOINT
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, values: Any) -> Any:
-        """Take a null for a field left empty, as forms and scripts send it."""
+    def _drop_empty(cls, values: Any) -> Any:
+        """Drop what forms and scripts send for a field left empty."""
         if isinstance(values, Mapping):
-            return {key: value for key, value in values.items() if value is not None}
+            return {name: value for name, value in values.items() if value not in (None, "", [])}
         return values
 
     @field_validator("username", "password")
     @classmethod
     def _fits_into_xml(cls, value: str) -> str:
         if _NOT_XML.search(value):
-            raise ValueError("it holds a control character, which the Listrak API cannot receive")
+            raise ValueError("it has a control character, which the Listrak API cannot receive")
         return value
 
     @field_validator("start_date")
     @classmethod
-    def _is_a_date(cls, value: str | None) -> str | None:
-        if value is not None:
-            if not re.match(_START_DATE, value):
-                raise ValueError("it must be a date YYYY-MM-DD or an instant YYYY-MM-DDTHH:MM:SSZ")
-            if _parse_start(value).year < EARLIEST_YEAR:
-                raise ValueError(f"it must not lie before {EARLIEST_YEAR}")
+    def _is_a_date(cls, value: str) -> str:
+        if not re.fullmatch(_START_DATE, value):
+            raise ValueError("it must be a date YYYY-MM-DD or an instant YYYY-MM-DDTHH:MM:SSZ")
+        if _parse_start(value).year < EARLIEST_YEAR:
+            raise ValueError(f"it must not be before {EARLIEST_YEAR}")
         return value
 
     @field_validator("time_zone")
@@ -215,7 +244,7 @@ class ListrakConfig(BaseModel):
     @field_validator("endpoint")
     @classmethod
     def _is_safe(cls, value: str) -> str:
-        """Refuse what would send the credentials in the clear."""
+        """Refuse what would send the credentials unencrypted."""
         try:
             parts = urlsplit(value)
             host, _ = parts.hostname or "", parts.port
@@ -235,40 +264,38 @@ class ListrakConfig(BaseModel):
     def since(self, now: datetime) -> datetime:
         """Return the start date as an instant in UTC.
 
-        :param now: the start of the sync, an aware instant; the default start lies a year before
-        :raises AirbyteTracedException: a config error, when the start date lies in the future
+        :param now: the start of the sync, an aware instant
+        :raises AirbyteTracedException: a configuration error: the start date is in the future
         """
         if self.start_date is None:
-            return now - DEFAULT_HISTORY
-        parsed = _parse_start(self.start_date)
-        if isinstance(parsed, datetime):
-            since = parsed.astimezone(timezone.utc)
-        else:
-            local = datetime.combine(parsed, time(), tzinfo=self.zone)
-            # Midnight may be missing or repeated where daylight saving changes at midnight: the
-            # earlier reading loses nothing.
-            since = min(
-                local.astimezone(timezone.utc), local.replace(fold=1).astimezone(timezone.utc)
-            )
+            return now.astimezone(timezone.utc) - DEFAULT_HISTORY
+        since = _parse_start(self.start_date)
+        if not isinstance(since, datetime):
+            midnight = datetime.combine(since, time(), tzinfo=self.zone)
+            # Where daylight saving changes at midnight, midnight does not exist or exists twice:
+            # the earlier reading loses nothing.
+            since = min(midnight.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1))
         if since > now:
             raise config_error(
-                "The configuration field 'start_date' is wrong: it lies in the future."
+                "The configuration field 'start_date' is invalid: it is in the future."
             )
         return since
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> ListrakConfig:
-        """Return the validated configuration.
+    def parse(cls, values: object) -> ListrakConfig:
+        """Return the validated options.
 
-        :raises AirbyteTracedException: a config error that names the field, never its value
+        :param values: the configuration as it was read from JSON
+        :raises AirbyteTracedException: a configuration error that names the field, never its value
         """
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(values)
         except ValidationError as error:
             problems = [
                 _sentence(problem["loc"], problem["type"], problem["msg"])
-                for problem in error.errors(include_input=False, include_url=False)
+                for problem in error.errors()
             ]
+        # Outside the handler: pydantic's error has the values and must not become the context.
         raise config_error(" ".join(problems))
 
     @classmethod
@@ -291,30 +318,53 @@ class ListrakConfig(BaseModel):
             "type": "object",
             "required": schema["required"],
             "properties": properties,
+            "groups": [{"id": name, "title": title} for name, title in GROUPS.items()],
             "additionalProperties": True,
         }
 
 
+def read_json(path: str | Path, what: str) -> Any:
+    """Return the content of an input file.
+
+    :param what: it is called in errors, such as "configuration"
+    :raises AirbyteTracedException: a configuration error: no such file, or no JSON
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise config_error(f"Cannot read the {what} file: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise config_error(f"The {what} file is not valid JSON.") from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Return the content of a configuration file, not yet validated.
+
+    :raises AirbyteTracedException: a configuration error: no such file, no JSON, no JSON object
+    """
+    values = read_json(path, "configuration")
+    if not isinstance(values, dict):
+        raise config_error(_NOT_AN_OBJECT)
+    return values
+
+
 def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    field = ".".join(str(part) for part in location) or "configuration"
+    if not location:
+        return _NOT_AN_OBJECT
+    field = ".".join(str(part) for part in location)
     if kind == "missing":
         return f"The configuration field '{field}' is missing."
-    detail = message.removeprefix("Value error, ").removesuffix(".")
-    return f"The configuration field '{field}' is wrong: {detail}."
+    detail = message.removeprefix("Value error, ")
+    return f"The configuration field '{field}' is invalid: {detail[0].lower()}{detail[1:]}."
 
 
 def _parse_start(value: str) -> date | datetime:
-    """Return a start date as a date (in the account's zone) or an aware instant."""
+    """Return a start date as a day of the account, or an instant as a datetime in UTC."""
     try:
         if len(value) == len("YYYY-MM-DD"):
             return date.fromisoformat(value)
-        # Before Python 3.11, fromisoformat knows neither `Z` nor fractions of other lengths.
-        match = re.match(r"(.{19})(?:\.([0-9]+))?(.+)$", value.upper())
-        assert match is not None
-        whole, fraction, offset = match.groups()
-        micros = (fraction or "").ljust(6, "0")[:6]
-        return datetime.fromisoformat(f"{whole}.{micros}{offset.replace('Z', '+00:00')}")
-    except ValueError:
+        return _INSTANT.validate_python(value).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         raise ValueError("there is no such date") from None
 
 

@@ -11,13 +11,14 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from source_listrak.account import COUNTERS
-from source_listrak.config import ListrakConfig, config_error
-from source_listrak.slicing import message_windows
+from source_listrak.config import ListrakConfig, read_config
+from source_listrak.source import Settings, SourceListrak
+from source_listrak.streams import ReportStream, make_stream
+from source_listrak.sync.windows import Window, merge, wall_end, wall_start
+from source_listrak.tables import COUNTERS, TABLES
 
 COMMAND = "shards"
 
@@ -33,13 +34,13 @@ class Shard:
 def balance(rows: Mapping[int, int], count: int) -> list[Shard]:
     """Divide lists into at most `count` shards: the largest list first, to the smallest shard.
 
-    No shard is empty, and none is more than a third larger than need be (Graham's bound of this
-    rule); a list is never divided, so one that outweighs all others is a shard of its own.
+    No shard is empty, and none is more than a third larger than necessary (Graham's bound of this
+    rule). A list is never divided, so one that outweighs all others is a shard of its own.
 
     :param rows: estimated rows of each list
     """
     shards = [Shard() for _ in range(min(count, len(rows)))]
-    # Every list costs its own requests, so one without rows weighs something, too.
+    # Every list costs requests of its own, so one without rows weighs something, too.
     smallest = [(0, place) for place in range(len(shards))]
     for list_id, size in sorted(rows.items(), key=lambda item: (-item[1], item[0])):
         weight, place = heapq.heappop(smallest)
@@ -51,61 +52,47 @@ def balance(rows: Mapping[int, int], count: int) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.list_ids)
 
 
-def estimate(config: ListrakConfig, now: datetime) -> dict[int, int]:
+def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     """Return about how many rows each list has, by the counters of its messages.
 
-    One request for each list and window of messages; contacts are not counted, which no counter
-    tells.
+    One request for each list and window of messages. Contacts have no counter and are left out.
 
     :raises AirbyteTracedException: the login failed, or a list could not be read
     """
-    # Imported here as in `source`: these import lxml and libcurl.
-    from airbyte_cdk.sources.message import InMemoryMessageRepository
-    from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
-
-    from source_listrak.handover import MOST_RECORDS, HandoverQueue
-    from source_listrak.soap.transport import READ_POLICY, secret_forms
-    from source_listrak.source import SourceListrak
-    from source_listrak.streams import STREAMS
-    from source_listrak.sync import Sync
-
-    for form in secret_forms(config.password):
-        add_to_secrets(form)
-    declarations = {stream.name: stream for stream in STREAMS}
-    sync = Sync(
-        config,
-        declarations,
-        READ_POLICY,
-        HandoverQueue(MOST_RECORDS),
-        InMemoryMessageRepository(),
-        logging.getLogger("airbyte"),
+    now = settings.now()
+    connection = SourceListrak(settings).connect(
+        config, settings.read_policy, logging.getLogger("airbyte")
     )
-    SourceListrak.log_in(sync, config)
-    sync.account.windows = message_windows(config.since(now), now, sync.zone)
+    messages = cast(
+        "ReportStream",
+        make_stream(TABLES["messages"], config, connection.session, connection.counts),
+    )
+    span = Window(wall_start(config.since(now), config.zone), wall_end(now, config.zone))
     found = {}
-    for list_id in sync.account.list_ids():
-        messages = sync.account.messages(list_id)
-        found[list_id] = len(messages) + sum(messages.total(counter) for counter in COUNTERS)
+    for list_id in sorted(row["ListID"] for row in connection.lists):
+        rows = [row for window in merge([span]) for row in messages.fetch_report(list_id, window)]
+        counted = (row.get(name, 0) for row in rows for name in COUNTERS["messages"])
+        found[list_id] = len(rows) + sum(counted)
     return found
 
 
-def run(args: list[str], now: datetime) -> str:
+def run(args: list[str], settings: Settings) -> str:
     """Return what the command prints: JSON.
 
-    :raises SystemExit: the arguments are wrong, or help was asked for
+    :raises SystemExit: the arguments are wrong, or help was requested
     :raises AirbyteTracedException: the configuration is wrong, or the account cannot be read
     """
     parser = argparse.ArgumentParser(
         prog=f"source-listrak {COMMAND}",
         description="Divide the lists of an account into balanced shards, one for each Airbyte "
-        "connection, by the rows that the counters of its messages tell. Prints JSON: for each "
-        "shard its list_ids, to be copied into the connection's configuration, and about how many "
-        "rows it has.",
+        "connection, by the counters of its messages. Prints JSON: for each shard its list_ids, "
+        "to be copied into the connection's configuration, and about how many rows it has.",
     )
     parser.add_argument("--config", type=Path, required=True, help="the configuration, a JSON file")
     parser.add_argument("--count", type=_count, required=True, help="how many shards, at most")
     parsed = parser.parse_args(args)
-    shards = balance(estimate(ListrakConfig.parse(_load(parsed.config)), now), parsed.count)
+    config = ListrakConfig.parse(read_config(str(parsed.config)))
+    shards = balance(estimate(config, settings), parsed.count)
     rows = [{"list_ids": shard.list_ids, "estimated_rows": shard.rows} for shard in shards]
     return json.dumps({"shards": rows})
 
@@ -115,15 +102,3 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return count
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise config_error(f"The configuration cannot be read: {error.strerror}.") from None
-    except ValueError:
-        raise config_error("The configuration is not JSON.") from None
-    if not isinstance(values, dict):
-        raise config_error("The configuration is not a JSON object.")
-    return values

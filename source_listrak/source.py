@@ -1,17 +1,23 @@
-"""SourceListrak: spec, check, discover and read, wired from the parts."""
+"""SourceListrak: spec, check, discover and read, built from the parts in one order."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from queue import Queue
+from typing import Any, cast
 
 from airbyte_cdk.models import (
     AirbyteConnectionStatus,
     AirbyteMessage,
     AirbyteStateMessage,
+    AirbyteStateMessageSerializer,
     ConfiguredAirbyteCatalog,
+    ConfiguredAirbyteCatalogSerializer,
     ConnectorSpecification,
     FailureType,
     Status,
@@ -19,35 +25,93 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.concurrent_source.concurrent_source import ConcurrentSource
-from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
-from airbyte_cdk.sources.message import MessageRepository
+from airbyte_cdk.sources.message import InMemoryMessageRepository, MessageRepository
 from airbyte_cdk.sources.streams import Stream
+from airbyte_cdk.sources.streams.concurrent.cursor import CursorField
+from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
+from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_listrak.config import ListrakConfig, config_error
-from source_listrak.cursor import FutureStateVersion
-from source_listrak.handover import (
-    MOST_PAGES,
-    MOST_RECORDS,
-    HandoverQueue,
-    HandoverRepository,
+from source_listrak.config import ListrakConfig, read_config, read_json
+from source_listrak.errors import config_error
+from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
+from source_listrak.soap.dates import DateReader
+from source_listrak.soap.envelope import EnvelopeBuilder
+from source_listrak.soap.faults import secret_spellings
+from source_listrak.soap.throttle import CircuitBreaker, Clock
+from source_listrak.soap.wire import CurlTransport, Limits, Transport
+from source_listrak.streams import (
+    ListrakStream,
+    LoginStream,
+    ReportStream,
+    Session,
+    Work,
+    make_stream,
 )
-from source_listrak.plan import make_plan
-from source_listrak.progress import Reporter
-from source_listrak.slicing import message_windows
-from source_listrak.streams import STREAMS, ListrakStream
-
-if TYPE_CHECKING:
-    from source_listrak.soap.transport import RetryPolicy
-    from source_listrak.streams.concurrent import StateCursor
-    from source_listrak.sync import Sync
+from source_listrak.sync import output
+from source_listrak.sync.account import SharedReport
+from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, StateCursor
+from source_listrak.sync.plan import StreamPlan, make_plan
+from source_listrak.sync.progress import Reporter, StreamCounts, ZoneWatch
+from source_listrak.sync.state import FutureStateVersion, load
+from source_listrak.sync.windows import Window, merge, wall_end
+from source_listrak.tables import COUNTERS, TABLES, Table
 
 DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/listrak"
 
+_SHARED = "lists and reports, shared"
+_NO_LISTS = (
+    "The Listrak user sees no list, so there is nothing to replicate. Give it the lists in Listrak "
+    "under Manage > Accounts > User Manager."
+)
+
+
+def utc_now() -> datetime:
+    """Return the present instant in UTC, to the second."""
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a caller may control beside the configuration: time, patience and the transport.
+
+    :param now: returns the present instant in UTC
+    :param state_interval: seconds between two states of a running stream
+    :param transport: makes the transport of an endpoint
+    """
+
+    now: Callable[[], datetime] = utc_now
+    clock: Clock = field(default_factory=Clock)
+    read_policy: RetryPolicy = READ_POLICY
+    check_policy: RetryPolicy = CHECK_POLICY
+    state_interval: float = STATE_INTERVAL
+    limits: Limits = field(default_factory=Limits)
+    transport: Callable[[str, Limits], Transport] = CurlTransport
+
 
 class SyncFailed(AirbyteTracedException):
-    """Streams failed; each has told why in a trace of its own."""
+    """Streams failed; the error of each was emitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client that is logged in.
+
+    :param lists: the rows of the lists to replicate
+    :param counts: of the requests that no stream makes
+    """
+
+    session: Session
+    breaker: CircuitBreaker
+    lists: Sequence[Mapping[str, Any]]
+    counts: StreamCounts
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    breaker: CircuitBreaker
+    cursors: Sequence[StateCursor]
 
 
 class SourceListrak(AbstractSource):
@@ -55,22 +119,45 @@ class SourceListrak(AbstractSource):
 
     name = "source-listrak"
 
-    def __init__(self, *, pages: bool = False) -> None:
-        """Prepare one run.
-
-        :param pages: whether `read` gives pages of records (`pages.page_of`) instead of records
-        """
-        self._pages = pages
-        # One queue for records, states and logs: on two, states overtake the records they count.
-        self._queue = HandoverQueue(MOST_PAGES if pages else MOST_RECORDS)
-        self._repository = HandoverRepository(self._queue)
-        self._running: Sync | None = None
-        self._cursors: list[StateCursor] = []
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self._repository = InMemoryMessageRepository()
+        self._running: _Running | None = None
 
     @property
     def message_repository(self) -> MessageRepository:
-        """Where messages go that are neither records nor states of a stream."""
+        """The messages of the thread that writes."""
         return self._repository
+
+    @staticmethod
+    def read_config(config_path: str) -> dict[str, Any]:
+        """Return the content of the configuration file, not yet validated."""
+        return read_config(config_path)
+
+    @classmethod
+    def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
+        """Return the configured catalog of a file.
+
+        :raises AirbyteTracedException: a configuration error: it holds none
+        """
+        content = read_json(catalog_path, "catalog")
+        try:
+            return ConfiguredAirbyteCatalogSerializer.load(content)
+        except ValueError as error:
+            what = " ".join(str(error).split())[:300]
+            raise config_error(f"The catalog file holds no configured catalog: {what}") from None
+
+    @classmethod
+    def read_state(cls, state_path: str) -> list[AirbyteStateMessage]:
+        """Return the states of a file; none for an empty one.
+
+        :raises AirbyteTracedException: a configuration error: it holds something else
+        """
+        content = read_json(state_path, "state") if state_path else None
+        try:
+            return [AirbyteStateMessageSerializer.load(state) for state in content or []]
+        except (TypeError, ValueError):
+            raise config_error("The state file holds no list of Airbyte's states.") from None
 
     def spec(self, logger: logging.Logger) -> ConnectorSpecification:
         """Return the form of the configuration."""
@@ -81,20 +168,26 @@ class SourceListrak(AbstractSource):
         )
 
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
-        """Return the nine tables; no request is made."""
+        """Return all tables; no request is made."""
         parsed = ListrakConfig.parse(config)
-        return [stream(parsed) for stream in STREAMS]
+        return [make_stream(table, parsed) for table in TABLES.values()]
 
     def check_connection(
         self, logger: logging.Logger, config: Mapping[str, Any]
     ) -> tuple[bool, Any]:
-        """Prove the login by one request, and that the configured lists are visible."""
-        from source_listrak.soap.transport import CHECK_POLICY
-
+        """Prove the login, that lists are visible, and Analytics Access by one report."""
         try:
-            parsed = self._parse(config)
-            parsed.since(_now())
-            self.log_in(self._sync(parsed, CHECK_POLICY, logger), parsed)
+            parsed = ListrakConfig.parse(config)
+            now = self._settings.now()
+            parsed.since(now)
+            connection = self.connect(parsed, self._settings.check_policy, logger)
+            messages = make_stream(
+                TABLES["messages"], parsed, connection.session, connection.counts
+            )
+            end = wall_end(now, parsed.zone)
+            cast("ReportStream", messages).fetch_report(
+                connection.lists[0]["ListID"], Window(end - timedelta(days=1), end)
+            )
         except AirbyteTracedException as error:
             return False, error.message
         return True, None
@@ -106,6 +199,45 @@ class SourceListrak(AbstractSource):
             return AirbyteConnectionStatus(status=Status.SUCCEEDED)
         return AirbyteConnectionStatus(status=Status.FAILED, message=message)
 
+    def connect(
+        self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
+    ) -> Connection:
+        """Log in by requesting the lists, on one thread: failed logins lock the account.
+
+        :raises AirbyteTracedException: the login failed, no list is visible, or a configured one
+            is not
+        """
+        # The CDK's filter replaces literally, so it needs every spelling of the password.
+        for spelling in secret_spellings(config.password):
+            add_to_secrets(spelling)
+        settings = self._settings
+        breaker = CircuitBreaker(settings.clock)
+        counts = StreamCounts(_SHARED)
+        envelopes, dates = EnvelopeBuilder(), DateReader(config.zone)
+        watch = ZoneWatch(config.zone, settings.now)
+
+        def session_of(client: SoapClient) -> Session:
+            return Session(client, envelopes, dates, watch, logger, settings.now)
+
+        def log_in(client: SoapClient) -> list[dict[str, Any]]:
+            stream = make_stream(TABLES["lists"], config, session_of(client), counts)
+            return cast("LoginStream", stream).log_in()
+
+        client = SoapClient(
+            config.username,
+            config.password,
+            workers=config.num_workers,
+            max_requests_per_second=config.max_requests_per_second,
+            breaker=breaker,
+            policy=policy,
+            transport=settings.transport(config.endpoint, settings.limits),
+            logger=logger,
+            limits=settings.limits,
+            login=log_in,
+        )
+        lists = _chosen_lists(log_in(client), config.list_ids)
+        return Connection(session_of(client), breaker, lists, counts)
+
     def read(
         self,
         logger: logging.Logger,
@@ -113,162 +245,296 @@ class SourceListrak(AbstractSource):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """Read the selected tables concurrently, after one login on this thread.
+        """Yield the messages of a sync, record by record; see `read_batches`."""
+        for message in self.read_batches(logger, config, catalog, state):
+            batch = output.batch_of(message)
+            if batch is None:
+                yield message
+            else:
+                yield from batch.messages()
+
+    def read_batches(
+        self,
+        logger: logging.Logger,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[AirbyteMessage]:
+        """Yield the messages of a sync, with records in batches (`output.batch_of`).
 
         :raises AirbyteTracedException: nothing could be read (configuration, login, state)
         :raises SyncFailed: some streams ended incomplete
         """
-        from source_listrak.soap.transport import READ_POLICY
-
-        parsed = self._parse(config)
-        now = _now()
-        known = {stream.name: stream for stream in STREAMS}
-        unknown = [item.stream.name for item in catalog.streams if item.stream.name not in known]
-        if unknown:
-            raise config_error(
-                f"The catalog names streams that this source does not have: {', '.join(unknown)}. "
-                "Refresh the schema of the connection."
-            )
-        sync = self._sync(parsed, READ_POLICY, logger)
-        states = ConnectorStateManager(state=state)
-        streams: list[ListrakStream] = []
-        for item in catalog.streams:
-            stream = known[item.stream.name](parsed, sync)
-            incremental = item.sync_mode == SyncMode.incremental
-            try:
-                stream.plan, remarks = make_plan(
-                    states.get_stream_state(stream.name, None), parsed, now, incremental=incremental
-                )
-            except FutureStateVersion as error:
-                raise config_error(
-                    f"The state of {stream.name} was written by a later version of this connector "
-                    f"(format {error}): upgrade the connector, or reset the stream."
-                ) from None
-            for remark in remarks:
-                logger.info(f"{stream.name}: {remark}")
-            streams.append(stream)
-        if not streams:
+        parsed = ListrakConfig.parse(config)
+        selected = _selected_tables(catalog)
+        if not selected:
             return
-        self.log_in(sync, parsed)
-        self._prepare_account(sync, streams)
-        yield from self._read_concurrently(sync, streams, logger)
+        now = self._settings.now()
+        parsed.since(now)
+        states = _states(state or [])
+        connection = self.connect(parsed, self._settings.read_policy, logger)
+        plans = {
+            table.name: _plan(
+                table, parsed, states.get(table.name, {}), now, is_incremental, logger
+            )
+            for table, is_incremental in selected
+        }
+        _log_start(logger, parsed, connection, now)
+        messages = output.make_queue()
+        executor = ThreadPoolExecutor(parsed.num_workers, thread_name_prefix="parents")
+        reports = _make_reports(parsed, connection, plans, executor)
+        streams = [
+            make_stream(
+                TABLES[name],
+                parsed,
+                connection.session,
+                StreamCounts(name, partial(_emit_rate_limited, messages, name)),
+                Work(plan, connection.lists, reports),
+            )
+            for name, plan in plans.items()
+        ]
+        engine = Engine(
+            parsed.num_workers,
+            connection.breaker,
+            messages,
+            self._repository,
+            logger,
+            self._settings.state_interval,
+        )
+        for report in reports.values():
+            connection.breaker.on_trip(report.release)
+        try:
+            yield from self._run(streams, engine, connection)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+            warning = connection.session.watch.warning()
+            if warning:
+                logger.warning(warning)
 
     def interrupt(self) -> None:
         """Stop a running read from outside: no more requests, and the state as of now."""
         if self._running is not None:
             self._running.breaker.interrupt()
-            for cursor in self._cursors:
+            for cursor in self._running.cursors:
                 cursor.emit_state()
 
-    def _parse(self, config: Mapping[str, Any]) -> ListrakConfig:
-        from source_listrak.soap.transport import secret_forms
-
-        parsed = ListrakConfig.parse(config)
-        # The CDK's filter replaces literally, so it has to know every spelling of the password.
-        for form in secret_forms(parsed.password):
-            add_to_secrets(form)
-        return parsed
-
-    def _sync(self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger) -> Sync:
-        # Imported here since it imports lxml and libcurl, which `spec` and `discover` do not need.
-        from source_listrak.sync import Sync
-
-        declarations = {stream.name: stream for stream in STREAMS}
-        return Sync(
-            config,
-            declarations,
-            policy,
-            self._queue,
-            self._repository,
-            logger,
-            pages=self._pages,
-        )
-
-    @staticmethod
-    def log_in(sync: Sync, config: ListrakConfig) -> None:
-        """Ask for the lists, on one thread: failed logins lock the account.
-
-        :raises AirbyteTracedException: the login failed, or configured lists are not visible
-        """
-        sync.account.lists()
-        if config.list_ids:
-            sync.account.selected = frozenset(config.list_ids)
-            missing = sync.account.selected.difference(sync.account.list_ids())
-            if missing:
-                raise config_error(
-                    "The configuration field 'list_ids' names lists that the user does not see: "
-                    f"{', '.join(map(str, sorted(missing)))}. Correct the ids, or give the user "
-                    "these lists in Listrak."
-                )
-
-    def _prepare_account(self, sync: Sync, streams: list[ListrakStream]) -> None:
-        """Decide which windows of messages the selected streams need together."""
-        readers = [stream for stream in streams if stream.reads_messages]
-        if not readers:
-            return
-        since = min(stream.messages_since(stream.plan, stream.list_ids()) for stream in readers)
-        end = max(stream.plan.window_end for stream in readers)
-        sync.account.windows = message_windows(since, end, sync.zone)
-        sync.reads_bounces = any(stream.name == "message_bounces" for stream in readers)
-        for stream in readers:
-            stream.prepare()
-
-    def _read_concurrently(
-        self, sync: Sync, streams: list[ListrakStream], logger: logging.Logger
+    def _run(
+        self, streams: Sequence[ListrakStream], engine: Engine, connection: Connection
     ) -> Iterator[AirbyteMessage]:
+        breaker = engine.breaker
+        cursors = [StateCursor(stream, engine) for stream in streams]
+        underlying = [
+            _as_concurrent(stream, cursor, engine)
+            for stream, cursor in zip(streams, cursors, strict=True)
+        ]
+        # The CDK logs less than the summary, counts a batch as one record, and logs errors twice.
+        logger = engine.logger.getChild("concurrent")
+        logger.setLevel(logging.CRITICAL)
         # Generators wait for their turn on threads of the pool, so they come on top of the
-        # workers; how many requests are in flight is the client's to bound.
-        generators = len(streams)
-        logger = logger.getChild("concurrent")
-        if self._pages:
-            # The CDK would count a page as one record; the summary counts records.
-            logger.addFilter(lambda record: not record.getMessage().startswith("Read "))
+        # workers; how many requests are in flight is the client's to limit.
         source = ConcurrentSource.create(
-            num_workers=sync.config.num_workers + generators,
-            initial_number_of_partitions_to_generate=generators,
+            num_workers=engine.workers + len(streams),
+            initial_number_of_partitions_to_generate=len(streams),
             logger=logger,
-            slice_logger=self._slice_logger,
-            message_repository=self._repository,
-            queue=cast("Any", self._queue),
+            slice_logger=DebugSliceLogger(),
+            message_repository=engine.repository,
+            queue=engine.messages,
         )
-        underlying = [stream.get_underlying_stream() for stream in streams]
-        self._cursors = [cast("StateCursor", stream.cursor) for stream in underlying]
-        self._running = sync
-        counts = {stream.name: stream.progress for stream in streams}
-        counts["lists and messages, shared"] = sync.parents
-        sync.parents.began()
+        self._running = _Running(breaker, cursors)
+        connection.counts.began()
         try:
-            with Reporter(counts, logger):
+            with Reporter(
+                [*(stream.counts for stream in streams), connection.counts], engine.logger
+            ):
                 yield from source.read(cast("Any", underlying))
         except GeneratorExit:
-            # Whoever read stopped reading: no thread may wait for it for ever.
-            sync.breaker.interrupt()
-            self._queue.abandon()
-            for cursor in self._cursors:
-                cursor.outstanding.abandon()
+            # The reader stopped reading: no thread may wait for it.
+            breaker.interrupt()
+            output.release(engine.messages)
+            for cursor in cursors:
+                cursor.limit.abandon()
             raise
         except AirbyteTracedException as error:
-            if error.internal_message != "Concurrent read failure":
+            failed = [stream.name for stream in streams if stream.counts.failed]
+            stopped = breaker.error
+            if not failed and stopped is None:
                 raise
-            raise self._failed(sync, streams) from None
+            raise SyncFailed(
+                message=f"These streams did not sync completely: {', '.join(failed)}. See the "
+                "error reported for each stream.",
+                internal_message=error.internal_message,
+                failure_type=stopped.failure_type if stopped else FailureType.transient_error,
+            ) from None
         finally:
             self._running = None
-            # Whatever ended the sync, no worker may go on asking.
-            sync.breaker.interrupt()
+            # Whatever ended the sync, no worker may send another request.
+            breaker.interrupt()
 
-    @staticmethod
-    def _failed(sync: Sync, streams: list[ListrakStream]) -> SyncFailed:
-        """Return the end of a failed sync; the CDK's own calls everything a config error."""
-        failed = [stream.name for stream in streams if stream.progress.failed]
-        stopped = sync.breaker.error
-        return SyncFailed(
-            message=f"These streams did not sync completely: {', '.join(failed)}. "
-            "Each has told why in an error of its own.",
-            internal_message="Concurrent read failure",
-            failure_type=stopped.failure_type if stopped else FailureType.transient_error,
+
+def _chosen_lists(
+    rows: list[dict[str, Any]], list_ids: Sequence[int] | None
+) -> list[dict[str, Any]]:
+    """Return the rows of the lists to replicate.
+
+    :raises AirbyteTracedException: there is none, or a configured list is not visible
+    """
+    visible = [row for row in rows if "ListID" in row]
+    if not visible:
+        raise config_error(_NO_LISTS)
+    if list_ids is None:
+        return visible
+    missing = set(list_ids) - {row["ListID"] for row in visible}
+    if missing:
+        raise config_error(
+            "The configuration field 'list_ids' names lists that the user does not see: "
+            f"{', '.join(map(str, sorted(missing)))}. Correct the ids, or give the user these "
+            "lists in Listrak."
+        )
+    return [row for row in visible if row["ListID"] in set(list_ids)]
+
+
+def _selected_tables(catalog: ConfiguredAirbyteCatalog) -> list[tuple[Table, bool]]:
+    """Return the tables of a catalog, and whether each is read incrementally.
+
+    :raises AirbyteTracedException: it names a table twice, or one that does not exist
+    """
+    names = [item.stream.name for item in catalog.streams]
+    unknown = sorted(set(names) - set(TABLES))
+    if unknown:
+        raise config_error(
+            f"The catalog names streams that this source does not have: {', '.join(unknown)}. "
+            "Refresh the schema of the connection."
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise config_error(
+            f"The catalog names streams more than once: {', '.join(twice)}. Correct the catalog."
+        )
+    modes = {item.stream.name: item.sync_mode for item in catalog.streams}
+    return [
+        (table, modes[name] == SyncMode.incremental)
+        for name, table in TABLES.items()
+        if name in modes
+    ]
+
+
+def _states(messages: Iterable[AirbyteStateMessage]) -> dict[str, dict[str, Any]]:
+    """Return the states by stream, whatever namespace they are filed under."""
+    found = {}
+    for message in messages:
+        streams = [message.stream] if message.stream else []
+        if message.global_ is not None:
+            streams = message.global_.stream_states
+        for stream in streams:
+            if stream.stream_state is not None:
+                found[stream.stream_descriptor.name] = vars(stream.stream_state)
+    return found
+
+
+def _plan(
+    table: Table,
+    config: ListrakConfig,
+    state: Mapping[str, Any],
+    now: datetime,
+    is_incremental: bool,
+    logger: logging.Logger,
+) -> StreamPlan:
+    try:
+        loaded, problem = load(state)
+    except FutureStateVersion as error:
+        raise config_error(
+            f"The state of {table.name} was written by a later version of this connector "
+            f"(format {error}). Upgrade the connector, or reset the stream."
+        ) from None
+    plan, remarks = make_plan(loaded, config, now, incremental=is_incremental)
+    for remark in [problem, *remarks]:
+        if remark:
+            logger.info(f"{table.name}: {remark}")
+    return plan
+
+
+def _make_reports(
+    config: ListrakConfig,
+    connection: Connection,
+    plans: Mapping[str, StreamPlan],
+    executor: Executor,
+) -> dict[str, SharedReport]:
+    """Return the shared reports that the selected tables need."""
+    readers: dict[str, list[Table]] = {}
+    for name in plans:
+        for report in _reports_of(TABLES[name], config):
+            readers.setdefault(report, []).append(TABLES[name])
+    all_lists = sorted(row["ListID"] for row in connection.lists)
+    reports = {}
+    for name, tables in readers.items():
+        table = TABLES[name]
+        stream = cast(
+            "ReportStream", make_stream(table, config, connection.session, connection.counts)
         )
 
+        def windows(
+            list_id: int, table: Table = table, tables: list[Table] = tables
+        ) -> Sequence[Window | None]:
+            needed = [
+                visit.span
+                for reader in tables
+                for one in plans[reader.name].pending(plans[reader.name].list_ids([list_id]))
+                for visit in plans[reader.name].visits(one, reader)
+            ]
+            return merge(needed) if table.ranged else [None][: len(needed)]
 
-def _now() -> datetime:
-    """Return the start of this sync: the instant in UTC, to the second."""
-    return datetime.now(timezone.utc).replace(microsecond=0)
+        plan = plans.get(name)
+        reports[name] = SharedReport(
+            stream.fetch_report,
+            windows,
+            all_lists,
+            kept=plan.pending(plan.list_ids(all_lists)) if plan else [],
+            ahead=config.num_workers,
+            executor=executor,
+            id_column=table.key[-1],
+            date_column=table.cursor,
+            counters=COUNTERS[name],
+        )
+    return reports
+
+
+def _reports_of(table: Table, config: ListrakConfig) -> list[str]:
+    """Return the reports that a table is read from or sliced by."""
+    if table.parent == "report":
+        return [table.name]
+    if table.parent == "batch":
+        return ["messages"]
+    if table.parent not in ("message", "conversation"):
+        return []
+    named, others = f"{table.parent}s", f"{table.parent}_deliveries"
+    needs_others = table.counter in COUNTERS[others] and table.counter not in COUNTERS[named]
+    return [named, others] if needs_others and config.skip_inactive_messages else [named]
+
+
+def _as_concurrent(stream: ListrakStream, cursor: StateCursor, engine: Engine) -> DefaultStream:
+    """Return a table as the CDK's concurrent source reads it."""
+    column = stream.table.cursor
+    return DefaultStream(
+        partition_generator=SliceGenerator(stream, cursor, engine),
+        name=stream.name,
+        json_schema=stream.get_json_schema(),
+        primary_key=stream.primary_key,
+        cursor_field=CursorField(column) if column else None,
+        logger=logging.getLogger(f"airbyte.streams.{stream.name}"),
+        cursor=cursor,
+    )
+
+
+def _emit_rate_limited(messages: Queue[Any], stream: str, seconds: float) -> None:
+    messages.put(output.rate_limited(stream))
+
+
+def _log_start(
+    logger: logging.Logger, config: ListrakConfig, connection: Connection, now: datetime
+) -> None:
+    origin = "start_date" if config.start_date else "the default, one year before the sync"
+    logger.info(
+        f"Reading {len(connection.lists):,} lists since {config.since(now):%Y-%m-%d %H:%M} UTC "
+        f"({origin}), with dates in {config.time_zone} and at most {config.num_workers} requests "
+        "at a time."
+    )

@@ -1,93 +1,180 @@
-"""The configuration: the form, and the sentence for each wrong value."""
+"""The options: the form, and the sentence for each wrong value."""
 
+import json
+import re
+from collections import UserDict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_listrak.config import LIVE_ENDPOINT, ListrakConfig
+from source_listrak.config import LIVE_ENDPOINT, ListrakConfig, read_config
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINIMAL = {"username": "me", "password": "secret-value"}
+INSTANT = "2024-07-01t12:00:00.5+02:00"
+
+SPECIFICATION = ListrakConfig.connection_specification()
+PROPERTIES: dict[str, dict[str, Any]] = SPECIFICATION["properties"]
 
 
 def parse(**values: Any) -> ListrakConfig:
     return ListrakConfig.parse({**MINIMAL, **values})
 
 
+def error_of(values: object) -> str:
+    with pytest.raises(AirbyteTracedException) as caught:
+        ListrakConfig.parse(values)
+    assert caught.value.failure_type is FailureType.config_error
+    assert caught.value.__context__ is None  # it would bring the values into the stack trace
+    return str(caught.value.message)
+
+
+def accepts(values: dict[str, Any], *, formats: bool) -> bool:
+    checker = jsonschema.Draft7Validator.FORMAT_CHECKER if formats else None
+    validator = jsonschema.Draft7Validator(SPECIFICATION, format_checker=checker)
+    return validator.is_valid({**MINIMAL, **values})
+
+
+# Values
+
+
 def test_given_only_credentials_then_everything_else_has_a_default() -> None:
-    config = parse()
-    assert (config.time_zone, config.num_workers, config.endpoint) == (
-        "America/New_York",
-        10,
-        LIVE_ENDPOINT,
+    assert parse().model_dump() == {
+        **MINIMAL,
+        "start_date": None,
+        "list_ids": None,
+        "include_test_messages": True,
+        "keep_repeated_events": False,
+        "lookback_days": 7,
+        "skip_inactive_messages": True,
+        "time_zone": "America/New_York",
+        "num_workers": 10,
+        "max_requests_per_second": None,
+        "endpoint": LIVE_ENDPOINT,
+    }
+
+
+def test_unknown_fields_and_removed_options_are_ignored() -> None:
+    removed = {"refresh_days": 30, "recheck_after_days": "x", "recheck_every_days": None}
+    assert parse(_airbyte=1, **removed) == parse()
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+@pytest.mark.parametrize("field", [name for name in PROPERTIES if name not in MINIMAL])
+def test_null_and_the_empty_string_mean_that_an_optional_field_is_not_given(
+    field: str, empty: Any
+) -> None:
+    assert parse(**{field: empty}) == parse()
+
+
+def test_an_empty_list_of_ids_means_all_lists() -> None:
+    assert parse(list_ids=[]).list_ids is None
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_null_and_the_empty_string_are_missing_credentials(empty: Any) -> None:
+    assert error_of({"username": empty, "password": empty}) == error_of({})
+
+
+def test_each_missing_field_is_named() -> None:
+    assert error_of({}) == (
+        "The configuration field 'username' is missing. "
+        "The configuration field 'password' is missing."
     )
-    assert config.since(NOW) == datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
 
 
-def test_given_unknown_and_null_fields_then_they_are_tolerated() -> None:
-    assert parse(somebody_elses=1, start_date=None, list_ids=None).list_ids is None
+def test_whole_numbers_with_a_decimal_point_are_integers() -> None:
+    config = parse(lookback_days=3.0, num_workers=40.0, list_ids=[12.0, 7])
+    values = (config.lookback_days, config.num_workers, *(config.list_ids or ()))
+    assert values == (3, 40, 12, 7)
+    assert all(type(value) is int for value in values)
+
+
+def test_any_mapping_is_a_configuration() -> None:
+    assert ListrakConfig.parse(UserDict(MINIMAL)) == parse()
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("username", ""),
         ("username", 7),
-        ("password", ""),
+        ("username", "tab\x0b"),
         ("password", 12345),
         ("password", "nul\x00"),
+        ("password", "half\ud800"),
         ("start_date", "yesterday"),
         ("start_date", "2024-02-30"),
+        ("start_date", "2024-01-01\n"),
         ("start_date", "2024-01-01T00:00:00"),
+        ("start_date", "2024-01-01T24:00:00Z"),
+        ("start_date", "2024-01-01T00:00:00+99:99"),
         ("start_date", "0024-01-01"),
+        ("start_date", "0001-01-01T00:00:00+14:00"),
+        ("start_date", "9999-12-31T23:59:59-14:00"),
+        ("start_date", 20240101),
         ("time_zone", "Mars/Olympus"),
         ("time_zone", "../etc/passwd"),
+        ("time_zone", "Europe"),
+        ("time_zone", "UTC\x00"),
         ("list_ids", "12"),
+        ("list_ids", 12),
         ("list_ids", ["12"]),
         ("list_ids", [0]),
+        ("list_ids", [True]),
+        ("list_ids", [1.5]),
         ("include_test_messages", "yes"),
+        ("include_test_messages", 1),
+        ("keep_repeated_events", "true"),
+        ("lookback_days", 0),
         ("lookback_days", 31),
-        ("lookback_days", -1),
-        ("refresh_days", 366),
+        ("lookback_days", 1.5),
+        ("lookback_days", True),
+        ("skip_inactive_messages", 0.0),
         ("num_workers", 0),
         ("num_workers", 41),
         ("num_workers", "10"),
-        ("num_workers", True),
+        ("num_workers", float("inf")),
         ("max_requests_per_second", 0),
-        ("recheck_after_days", 0),
-        ("recheck_every_days", 0),
+        ("max_requests_per_second", True),
+        ("max_requests_per_second", float("nan")),
         ("endpoint", "http://webservices.listrak.com/"),
         ("endpoint", "ftp://127.0.0.1/"),
         ("endpoint", "https://user:pw@example.com/"),
         ("endpoint", "http://127.0.0.1.example.com/"),
+        ("endpoint", "https://example.com:port/"),
+        ("endpoint", "https://example.com/#fragment"),
         ("endpoint", "nonsense"),
     ],
 )
 def test_given_a_wrong_value_then_the_field_is_named_and_the_value_is_not(
     field: str, value: Any
 ) -> None:
-    with pytest.raises(AirbyteTracedException) as caught:
-        parse(**{field: value})
-    assert caught.value.failure_type is FailureType.config_error
-    message = str(caught.value.message)
-    assert f"'{field}" in message
+    message = error_of({**MINIMAL, field: value})
+    assert re.match(rf"The configuration field '{field}(\.0)?' is invalid: [a-z].*[^.]\.$", message)
     if isinstance(value, str) and len(value) > 3:
-        assert value not in message
+        assert value.strip() not in message
 
 
-def test_given_missing_credentials_then_each_is_named() -> None:
-    with pytest.raises(AirbyteTracedException) as caught:
-        ListrakConfig.parse({})
-    assert "'username' is missing" in str(caught.value.message)
-    assert "'password' is missing" in str(caught.value.message)
+@pytest.mark.parametrize("values", [None, [], ["username"], "username", 7, True])
+def test_a_configuration_that_is_not_an_object_is_a_config_error(values: object) -> None:
+    assert error_of(values) == "The configuration is not a JSON object."
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/x", "http://[::1]/", "http://localhost"])
-def test_given_this_machine_itself_then_plain_http_is_accepted(url: str) -> None:
+def test_plain_http_is_accepted_for_this_machine_itself(url: str) -> None:
     assert parse(endpoint=url).endpoint == url
+
+
+def test_the_password_is_not_in_the_repr() -> None:
+    assert "secret-value" not in repr(parse())
+
+
+# The start date
 
 
 @pytest.mark.parametrize(
@@ -97,38 +184,178 @@ def test_given_this_machine_itself_then_plain_http_is_accepted(url: str) -> None
         ("2024-07-01", "America/New_York", "2024-07-01T04:00:00"),
         ("2024-07-01", "UTC", "2024-07-01T00:00:00"),
         ("2024-07-01T12:00:00Z", "America/New_York", "2024-07-01T12:00:00"),
-        ("2024-07-01t12:00:00.5+02:00", "America/New_York", "2024-07-01T10:00:00.500000"),
+        (INSTANT, "America/New_York", "2024-07-01T10:00:00.500000"),
+        ("2024-07-01T12:00:00.123456789Z", "UTC", "2024-07-01T12:00:00.123456"),
         # Midnight does not exist in Santiago on this day: the clock goes from 23:59 to 01:00.
         ("2024-09-08", "America/Santiago", "2024-09-08T03:00:00"),
+        # Midnight exists twice in Havana on this day.
+        ("2024-11-03", "America/Havana", "2024-11-03T04:00:00"),
     ],
 )
-def test_start_dates_are_days_of_the_account_or_instants(
+def test_a_start_date_is_a_day_of_the_account_or_an_instant(
     start: str, zone: str, expected: str
 ) -> None:
     since = parse(start_date=start, time_zone=zone).since(NOW)
     assert since == datetime.fromisoformat(expected).replace(tzinfo=timezone.utc)
+    assert since.tzinfo is timezone.utc
 
 
-def test_given_a_start_date_in_the_future_then_it_is_a_config_error() -> None:
-    with pytest.raises(AirbyteTracedException, match="start_date"):
-        parse(start_date="2026-03-03").since(NOW)
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ("2024-01-01\n", "it must be a date YYYY-MM-DD or an instant YYYY-MM-DDTHH:MM:SSZ"),
+        ("2024-02-30", "there is no such date"),
+        ("9999-12-31T23:59:59-14:00", "there is no such date"),
+        ("1989-12-31", "it must not be before 1990"),
+    ],
+)
+def test_an_invalid_start_date_is_explained(start: str, reason: str) -> None:
+    assert error_of({**MINIMAL, "start_date": start}).endswith(f" is invalid: {reason}.")
 
 
-def test_the_form_has_no_unions_and_marks_the_password() -> None:
-    schema = ListrakConfig.connection_specification()
-    properties = schema["properties"]
-    assert schema["required"] == ["username", "password"]
-    assert properties["password"]["airbyte_secret"] is True
-    assert [field["order"] for field in properties.values()] == list(range(len(properties)))
-    assert next(reversed(properties)) == "endpoint"
-    for name, field in properties.items():
-        assert isinstance(field["type"], str), name
-        assert field["title"], name
-        assert field["description"], name
-        assert not {"anyOf", "oneOf"} & field.keys(), name
-        if "pattern" in field:
-            assert field["pattern_descriptor"], name
+def test_without_a_start_date_a_sync_reads_one_year() -> None:
+    assert parse().since(NOW) == datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
 
 
-def test_the_password_is_not_in_the_models_repr() -> None:
-    assert "secret-value" not in repr(parse())
+@pytest.mark.parametrize("start", ["2026-03-02", "2026-03-01T12:00:01Z", "9999-12-31"])
+def test_a_start_date_in_the_future_is_a_config_error(start: str) -> None:
+    with pytest.raises(AirbyteTracedException, match="'start_date' is invalid") as caught:
+        parse(start_date=start).since(NOW)
+    assert caught.value.failure_type is FailureType.config_error
+
+
+# The form
+
+
+def test_the_form_shows_the_fields_in_four_groups_in_order() -> None:
+    groups = [group["id"] for group in SPECIFICATION["groups"]]
+    assert all(group["title"] for group in SPECIFICATION["groups"])
+    fields = {
+        group: [name for name, field in PROPERTIES.items() if field["group"] == group]
+        for group in groups
+    }
+    assert fields == {
+        "account": ["username", "password"],
+        "replicate": [
+            "start_date",
+            "list_ids",
+            "include_test_messages",
+            "keep_repeated_events",
+        ],
+        "incremental": ["lookback_days", "skip_inactive_messages"],
+        "service": ["time_zone", "num_workers", "max_requests_per_second", "endpoint"],
+    }
+    assert [name for names in fields.values() for name in names] == list(PROPERTIES)
+    assert [field["order"] for field in PROPERTIES.values()] == list(range(len(PROPERTIES)))
+
+
+@pytest.mark.parametrize(
+    ("mark", "fields"),
+    [
+        ("airbyte_secret", ["password"]),
+        ("always_show", ["start_date", "list_ids"]),
+        ("airbyte_hidden", ["endpoint"]),
+    ],
+)
+def test_the_form_marks_secret_shown_and_hidden_fields(mark: str, fields: list[str]) -> None:
+    assert [name for name, field in PROPERTIES.items() if field.get(mark)] == fields
+
+
+def test_only_the_credentials_are_required() -> None:
+    assert SPECIFICATION["required"] == ["username", "password"]
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_each_field_has_words_and_a_single_type(name: str) -> None:
+    field = PROPERTIES[name]
+    assert isinstance(field["type"], str)
+    assert field["title"]
+    assert field["description"].endswith(".")
+    assert not {"anyOf", "oneOf"} & field.keys()
+    assert field.get("default", ...) is not None
+
+
+def test_the_form_is_a_valid_schema_with_valid_defaults_and_examples() -> None:
+    jsonschema.Draft7Validator.check_schema(SPECIFICATION)
+    for name, field in PROPERTIES.items():
+        samples = [field["default"]] if "default" in field else []
+        for sample in samples + field.get("examples", []):
+            assert accepts({name: sample}, formats=True)
+            assert getattr(parse(**{name: sample}), name) == sample
+
+
+@pytest.mark.parametrize(
+    ("field", "lowest", "highest"),
+    [("lookback_days", 1, 30), ("num_workers", 1, 40), ("max_requests_per_second", 0.01, 1000)],
+)
+def test_the_form_gives_the_bounds_of_numbers(field: str, lowest: float, highest: float) -> None:
+    assert (PROPERTIES[field]["minimum"], PROPERTIES[field]["maximum"]) == (lowest, highest)
+    for value in (lowest, highest):
+        assert getattr(parse(**{field: value}), field) == value
+
+
+def test_the_form_gives_the_bound_of_list_ids() -> None:
+    assert PROPERTIES["list_ids"]["items"] == {"type": "integer", "minimum": 1}
+
+
+def test_the_form_has_a_date_picker_for_the_start_date() -> None:
+    assert PROPERTIES["start_date"]["format"] == "date"
+    assert PROPERTIES["start_date"]["pattern_descriptor"] == "YYYY-MM-DD"
+    assert accepts({"start_date": "2024-01-01"}, formats=True)
+    assert not accepts({"start_date": "01/31/2024"}, formats=False)
+
+
+@pytest.mark.parametrize("start", ["2024-01-01T00:00:00Z", INSTANT, ""])
+def test_callers_that_do_not_check_formats_may_give_an_instant_or_nothing(start: str) -> None:
+    assert accepts({"start_date": start}, formats=False)
+
+
+def test_the_time_zones_that_the_form_lists_exist() -> None:
+    zones = re.findall(r"\b(?:[A-Z][a-z]+/\w+|UTC)\b", PROPERTIES["time_zone"]["description"])
+    assert len(zones) >= 8
+    for zone in zones:
+        assert parse(time_zone=zone).zone.key == zone
+
+
+def test_the_form_says_what_is_lost_without_repeated_events() -> None:
+    description = PROPERTIES["keep_repeated_events"]["description"]
+    for words in ("MsgID and EmailAddress", "Append + Deduped", "only one", "lost"):
+        assert words in description
+
+
+# The file
+
+
+def test_a_configuration_file_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    values = {**MINIMAL, "password": "pässword", "other": [1]}
+    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    assert read_config(str(path)) == values
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'["secret-value"]', "The configuration is not a JSON object."),
+        (b'"secret-value"', "The configuration is not a JSON object."),
+        (b"", "The configuration file is not valid JSON."),
+        (b'{"password": "secret-value"', "The configuration file is not valid JSON."),
+        (b'{"password": "\xff"}', "The configuration file is not valid JSON."),
+        (b"[" * 100_000, "The configuration file is not valid JSON."),
+    ],
+)
+def test_a_file_that_holds_no_configuration_is_a_config_error(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(AirbyteTracedException) as caught:
+        read_config(path)
+    assert caught.value.failure_type is FailureType.config_error
+    assert caught.value.message == sentence
+
+
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(AirbyteTracedException, match="No such file") as caught:
+        read_config(tmp_path / "config.json")
+    assert caught.value.failure_type is FailureType.config_error

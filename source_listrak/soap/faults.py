@@ -1,16 +1,19 @@
-"""The one place that decides what an answer other than rows means, and what the person reads.
+"""The one place that decides what a response other than rows means, and what the user reads.
 
-The body speaks before the HTTP status: Listrak puts its bracketed tokens into SOAP faults, into an
-in-band `WSException` inside a success, and nobody knows where else, so whatever is not a right
-answer is searched for them as a whole.
+The body counts before the HTTP status. Listrak puts its bracketed tokens into SOAP faults, but
+their exact place is not documented, so everything outside the rows is searched for them.
 """
 
 from __future__ import annotations
 
+import json
 import re
-import traceback
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
+from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
 
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
@@ -19,233 +22,243 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 class Action(Enum):
     """What the connector does about a fault."""
 
-    STOP = "stops everything at once, never asks again"
-    SKIP = "skips this message, goes on"
-    RETRY = "tries again, then fails this slice"
-    REFUSE = "fails this slice"
+    STOP = "Stops the whole sync at once, without a retry."
+    GONE = "Retries once, then skips the report with a warning. The next sync requests it again."
+    REFUSED = "Fails this report without a retry. The stream continues and ends incomplete."
+    RETRY = "Retries with growing waits, then fails. The stream continues and ends incomplete."
+    FAIL = "Fails without a retry. The stream continues and ends incomplete."
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table of faults: its name, what is done, what the person is told."""
+    """One row of the table of faults.
+
+    :ivar trigger: what arrived, for the documentation
+    :ivar message: what the user reads: what happened, then what to do
+    :ivar slows_down: whether the connector sends fewer requests at a time after it
+    :ivar hide_detail: whether the service's own text adds nothing to the message
+    :ivar is_transient: whether a fault that stops the sync passes without help
+    """
 
     name: str
-    when: str
+    trigger: str
     action: Action
     message: str
     slows_down: bool = False
-    says_all: bool = False
-    """Whether what the service said adds nothing to the sentence."""
+    hide_detail: bool = False
+    is_transient: bool = False
 
     @property
     def failure_type(self) -> FailureType:
-        """The Airbyte failure type: who can mend it."""
-        if self.action is Action.STOP:
-            return FailureType.config_error
-        if self.action is Action.RETRY:
+        """The Airbyte failure type: who can resolve it."""
+        if self.is_transient or self.action is Action.RETRY:
             return FailureType.transient_error
+        if self.action in (Action.STOP, Action.REFUSED):
+            return FailureType.config_error
         return FailureType.system_error
 
 
-INVALID_LOGON = Fault(
-    "invalid_logon",
-    "`[InvalidLogonAttempt]` anywhere in the answer",
-    Action.STOP,
-    "Listrak refused the user name or password: check both in the connector's configuration "
-    "before the next attempt, since repeated failures lock the account.",
-    says_all=True,
-)
-ATTEMPTS_EXCEEDED = Fault(
-    "attempts_exceeded",
-    "`[LoginAttemptsExceeded]` anywhere in the answer",
-    Action.STOP,
-    "Listrak locked the account for now after repeated failed logins: wait until it is released, "
-    "then check the user name and password before the next attempt.",
-    says_all=True,
-)
-PROHIBITED_ADDRESS = Fault(
-    "prohibited_address",
-    "`[ProhibitedIPAddress]` anywhere in the answer",
-    Action.STOP,
-    "Listrak refuses requests from this IP address: add the address from which the connector runs "
-    "in Listrak under Manage > Accounts > SOAP API IP Authorization.",
-    says_all=True,
-)
-PERMISSION = Fault(
-    "permission",
-    "a fault about permission or access; HTTP 401 or 403 without a page",
-    Action.STOP,
-    "Listrak refuses access: give the user role-based access with Analytics Access and API Access "
-    "and the lists to replicate (Manage > Accounts > User Manager).",
-)
-PROXY_LOGIN = Fault(
-    "proxy_login",
-    "HTTP 407",
-    Action.STOP,
-    "The proxy of this machine's environment refuses the connector: check the user name and "
-    "password of the proxy (HTTPS_PROXY).",
-)
-MESSAGE_UNAVAILABLE = Fault(
-    "message_unavailable",
-    "a fault or exception about a message that mentions 404",
-    Action.SKIP,
-    "Listrak cannot report on this message any more (404): it is skipped and asked again by the "
-    "next sync.",
-)
-IN_BAND = Fault(
-    "in_band_exception",
-    "HTTP 200 with a `WSException`",
-    Action.RETRY,
-    "Listrak answered with an exception instead of data; the next sync reads only what is "
-    "missing. If it persists, contact Listrak support.",
-)
-OTHER_FAULT = Fault(
-    "other_fault",
-    "any other soap:Fault",
-    Action.RETRY,
-    "Listrak answered with a fault instead of data; the next sync reads only what is missing. "
-    "If it persists, contact Listrak support.",
-)
-SERVER_ERROR = Fault(
-    "server_error",
-    "HTTP 5xx or another unexpected status",
-    Action.RETRY,
-    "The Listrak service answers with errors: try again later; the next sync reads only what is "
-    "missing.",
-)
-UNAVAILABLE = Fault(
-    "unavailable",
-    "HTTP 503",
-    Action.RETRY,
-    "The Listrak service is not available: try again later; the next sync reads only what is "
-    "missing.",
-    slows_down=True,
-)
-RATE_LIMITED = Fault(
-    "rate_limited",
-    "HTTP 429",
-    Action.RETRY,
-    "Listrak limits the rate of requests: lower 'Requests per second' or 'Concurrent requests', "
-    "or try again later; the next sync reads only what is missing.",
-    slows_down=True,
-)
-HTML_PAGE = Fault(
-    "html_page",
-    "an HTML page instead of SOAP (maintenance, proxy)",
-    Action.RETRY,
-    "A web page came instead of data, as during maintenance or from a proxy: try again later, and "
-    "check the endpoint and the proxy if it persists.",
-)
-REDIRECT = Fault(
-    "redirect",
-    "HTTP 3xx (not followed: the credentials would go elsewhere)",
-    Action.RETRY,
-    "The service redirects elsewhere, which is not followed, to keep the password here: check the "
-    "endpoint, or try again later.",
-)
-TIMEOUT = Fault(
-    "timeout",
-    "no answer in time",
-    Action.RETRY,
-    "Listrak did not answer in time: try again later; the next sync reads only what is missing.",
-)
-CONNECTION = Fault(
-    "connection",
-    "connection refused, reset, or the answer cut short",
-    Action.RETRY,
-    "The connection to Listrak failed: check that the network lets the connector reach the "
-    "endpoint, or try again later; the next sync reads only what is missing.",
-)
-TLS = Fault(
-    "tls",
-    "the certificate cannot be verified",
-    Action.STOP,
-    "The certificate of the endpoint cannot be verified, so no password was sent: check the "
-    "endpoint, the proxy and the certificate authorities of this machine.",
-)
-MALFORMED = Fault(
-    "malformed",
-    "truncated, not XML, not SOAP, not the operation's response, or a value of a wrong type",
-    Action.RETRY,
-    "Listrak's answer could not be read: try again later; the next sync reads only what is "
-    "missing.",
-)
-REFUSED_XML = Fault(
-    "refused_xml",
-    "a DOCTYPE (other than an HTML page's) or entity in the answer",
-    Action.REFUSE,
-    "The answer holds a document type or entities, which no Listrak response does, and was "
-    "refused: check the endpoint and the proxy.",
-)
-TOO_LARGE = Fault(
-    "too_large",
-    "an answer over the size limit",
-    Action.REFUSE,
-    "The answer is larger than the connector accepts: if it is a list with very many messages, "
-    "contact the maintainers.",
-)
-REPEATED_PAGE = Fault(
-    "repeated_page",
-    "a page that repeats the rows of the page before it exactly",
-    Action.REFUSE,
-    "Listrak answered two pages in a row with the same rows, so its paging does not end: the next "
-    "sync tries this slice again. If it persists, contact Listrak support.",
-)
-OUTAGE = Fault(
-    "outage",
-    "several slices in a row failed for good",
-    Action.RETRY,
-    "Listrak kept failing, so the rest of the sync was not tried: try again later; the next sync "
-    "reads only what is missing.",
-)
-INTERRUPTED = Fault(
-    "interrupted",
-    "SIGTERM or SIGINT",
-    Action.RETRY,
-    "The sync was interrupted from outside: the next sync reads only what is missing.",
-)
+_LATER = "Try again later; the next sync reads only what is missing."
+_SUPPORT = "Try again later; if it persists, contact Listrak support."
 
-FAULTS: tuple[Fault, ...] = tuple(
-    value for value in list(globals().values()) if isinstance(value, Fault)
+FAULTS: tuple[Fault, ...] = (
+    INVALID_LOGON := Fault(
+        "invalid_logon",
+        "`[InvalidLogonAttempt]` anywhere outside the rows",
+        Action.STOP,
+        "Listrak refused the user name or password. Check both in the connector's configuration "
+        "before the next attempt: repeated failures lock the account.",
+        hide_detail=True,
+    ),
+    ATTEMPTS_EXCEEDED := Fault(
+        "attempts_exceeded",
+        "`[LoginAttemptsExceeded]` anywhere outside the rows",
+        Action.STOP,
+        "Listrak locked the account after repeated failed logins. Wait until it is unlocked, then "
+        "check the user name and password before the next attempt.",
+        hide_detail=True,
+    ),
+    PROHIBITED_ADDRESS := Fault(
+        "prohibited_address",
+        "`[ProhibitedIPAddress]` anywhere outside the rows",
+        Action.STOP,
+        "Listrak refuses requests from this IP address. Add the address the connector runs from "
+        "in Listrak under Manage > Accounts > SOAP API IP Authorization.",
+        hide_detail=True,
+    ),
+    LOGIN_REFUSED := Fault(
+        "login_refused",
+        "a fault about permission, or HTTP 401 or 403 without a web page, for the login",
+        Action.STOP,
+        "Listrak refused the login. Give the user role-based access with Analytics Access and API "
+        "Access, and assign it the lists to replicate (Manage > Accounts > User Manager).",
+    ),
+    SERVICE_GONE := Fault(
+        "service_gone",
+        "HTTP 404 without SOAP for the login, or for five reports in a row while the login fails "
+        "too; an endpoint that is not a URL",
+        Action.STOP,
+        "There is no Listrak service at the endpoint: the endpoint is wrong or the service has "
+        "moved. Check the endpoint in the connector's configuration.",
+    ),
+    PROXY_LOGIN := Fault(
+        "proxy_login",
+        "HTTP 407",
+        Action.STOP,
+        "The proxy refused the connector. Check the proxy's user name and password in this "
+        "machine's environment (HTTPS_PROXY).",
+    ),
+    TLS := Fault(
+        "tls",
+        "a certificate that cannot be verified",
+        Action.STOP,
+        "The endpoint's certificate could not be verified, so no password was sent. Check the "
+        "endpoint, the proxy and this machine's certificate authorities.",
+    ),
+    OUTAGE := Fault(
+        "outage",
+        "five reports in a row that failed after their retries, while the login fails too",
+        Action.STOP,
+        f"Listrak failed repeatedly, so the rest of the sync was skipped. {_LATER}",
+        is_transient=True,
+    ),
+    INTERRUPTED := Fault(
+        "interrupted",
+        "SIGTERM or SIGINT",
+        Action.STOP,
+        "The sync was interrupted by a signal. Run it again; it will read only what is missing.",
+        is_transient=True,
+    ),
+    REPORT_GONE := Fault(
+        "report_gone",
+        "HTTP 404 without SOAP for one message, conversation or list",
+        Action.GONE,
+        "Listrak no longer has this report (404). It was skipped; the next sync will try again.",
+    ),
+    PERMISSION := Fault(
+        "permission",
+        "a fault about permission, or HTTP 401 or 403 without a web page, for one report",
+        Action.REFUSED,
+        "Listrak refused this report. Give the user role-based access with Analytics Access and "
+        "API Access, and assign it the list (Manage > Accounts > User Manager).",
+    ),
+    IN_BAND := Fault(
+        "in_band_exception",
+        "HTTP 200 with a `WSException`, or with text instead of rows",
+        Action.RETRY,
+        f"Listrak returned an error message instead of data. {_SUPPORT}",
+    ),
+    OTHER_FAULT := Fault(
+        "other_fault",
+        "any other SOAP fault",
+        Action.RETRY,
+        f"Listrak returned a fault instead of data. {_SUPPORT}",
+    ),
+    SERVER_ERROR := Fault(
+        "server_error",
+        "HTTP 5xx or another unexpected status",
+        Action.RETRY,
+        f"The Listrak service is returning errors. {_LATER}",
+    ),
+    UNAVAILABLE := Fault(
+        "unavailable",
+        "HTTP 503",
+        Action.RETRY,
+        f"The Listrak service is unavailable. {_LATER}",
+        slows_down=True,
+    ),
+    RATE_LIMITED := Fault(
+        "rate_limited",
+        "HTTP 429",
+        Action.RETRY,
+        "Listrak limited the rate of requests. Lower 'Requests per second' or 'Concurrent "
+        "requests', or try again later; the next sync reads only what is missing.",
+        slows_down=True,
+    ),
+    HTML_PAGE := Fault(
+        "html_page",
+        "a web page instead of SOAP (maintenance, proxy)",
+        Action.RETRY,
+        "Received a web page instead of data, which happens during maintenance or behind a proxy. "
+        "Try again later; if it persists, check the endpoint and the proxy.",
+    ),
+    REDIRECT := Fault(
+        "redirect",
+        "HTTP 3xx",
+        Action.RETRY,
+        "The service sent a redirect, which is not followed because it would carry the password "
+        "to another host. Check the endpoint, or try again later.",
+    ),
+    TIMEOUT := Fault(
+        "timeout",
+        "no response in time",
+        Action.RETRY,
+        f"Listrak did not respond in time. {_LATER}",
+    ),
+    CONNECTION := Fault(
+        "connection",
+        "a connection that was refused, reset or cut short",
+        Action.RETRY,
+        f"The connection to Listrak failed. Check the network and the proxy. {_LATER}",
+    ),
+    MALFORMED := Fault(
+        "malformed",
+        "not XML, not SOAP, not the operation's response, or unknown elements instead of rows",
+        Action.RETRY,
+        "Listrak's response could not be read. Try again later; if it persists, report it to the "
+        "maintainers of the connector.",
+    ),
+    REFUSED_XML := Fault(
+        "refused_xml",
+        "a document type (other than a web page's) or entities in the response",
+        Action.FAIL,
+        "The response contains a document type or entities, which no Listrak response does, and "
+        "was not read. Check the endpoint and the proxy.",
+    ),
+    TOO_LARGE := Fault(
+        "too_large",
+        "a response over the size limit",
+        Action.FAIL,
+        "The response is larger than the connector accepts. If it is a list with very many "
+        "messages, report it to the maintainers of the connector.",
+    ),
+    REPEATED_PAGE := Fault(
+        "repeated_page",
+        "a page that repeats an earlier page of its slice",
+        Action.FAIL,
+        f"Listrak returned the same page twice, so its paging does not end. {_SUPPORT}",
+    ),
 )
 
 
 class ListrakError(AirbyteTracedException):
-    """A fault that ended a request for good, told in one sentence without secrets or rows."""
+    """A fault that ended a request, described in one sentence without secrets or rows.
+
+    :ivar detail: the request and, unless the fault hides it, the service's redacted text
+    """
 
     def __init__(self, fault: Fault, detail: str = "") -> None:
-        tells = detail and not fault.says_all
-        message = f"{fault.message} ({detail})" if tells else fault.message
+        shows_detail = detail and not fault.hide_detail
         super().__init__(
-            message=message,
-            internal_message=f"{fault.name}: {detail or fault.when}",
+            message=f"{fault.message} ({detail})" if shows_detail else fault.message,
+            internal_message=f"{fault.name}: {detail or fault.trigger}",
             failure_type=fault.failure_type,
         )
         self.fault = fault
         self.detail = detail
 
 
-def unexpected(where: str, error: BaseException) -> AirbyteTracedException:
-    """Return a bug as an error that shows where it happened, without any value of a row."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return AirbyteTracedException(
-        message=f"An unexpected error occurred in {where}: {type(error).__name__}. This is a "
-        "defect of the connector; the next sync reads only what is missing.",
-        internal_message=f"{type(error).__name__} at\n{frames}",
-        failure_type=FailureType.system_error,
-    )
-
-
 _TOKENS = (
-    # In the order of what helps the person most: an address that is refused never gets to the
-    # password, and a locked account hides whether the password is right.
-    (re.compile(r"\[ProhibitedIPAddress\]", re.I), PROHIBITED_ADDRESS),
-    (re.compile(r"\[LoginAttemptsExceeded\]", re.I), ATTEMPTS_EXCEEDED),
-    (re.compile(r"\[InvalidLogonAttempt\]", re.I), INVALID_LOGON),
+    # The most helpful first: a prohibited address never gets as far as the password, and a locked
+    # account hides whether the password is right.
+    ("[prohibitedipaddress]", PROHIBITED_ADDRESS),
+    ("[loginattemptsexceeded]", ATTEMPTS_EXCEEDED),
+    ("[invalidlogonattempt]", INVALID_LOGON),
 )
 # UNVERIFIED: no public source quotes the text of such a fault.
 # Whole words only, and nothing about a server that cannot reach its own files or database: names
-# of .NET classes (UnauthorizedAccessException) and "cannot access the file" mean no lack of rights.
+# of .NET classes (UnauthorizedAccessException) and "cannot access the file" do not mean that the
+# user lacks a permission.
 _PERMISSION = re.compile(
     r"(?<![\w.])permissions?\b|\baccess (is |was )?denied\b|\bunauthori[sz]ed\b"
     r"|\bnot (been )?authori[sz]ed\b|\bforbidden\b"
@@ -253,58 +266,84 @@ _PERMISSION = re.compile(
     r"[^.]{0,30}\b(access|privileges?|rights)\b",
     re.I,
 )
-# Not the line number of a stack trace.
-_NOT_FOUND = re.compile(r"(?<![\w.-])(?<!\bline )404(?![\w-])")
-_ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]+")
-_LONGEST_DETAIL = 300
 
 
-def judge_token(text: str) -> Fault | None:
-    """Return the fault of a bracketed token in `text`, wherever it stands."""
-    for token, fault in _TOKENS:
-        if token.search(text):
-            return fault
-    return None
+def find_token(text: str) -> Fault | None:
+    """Return the fault of a bracketed token anywhere in `text`."""
+    lowered = text.lower()
+    return next((fault for token, fault in _TOKENS if token in lowered), None)
 
 
-def judge_text(text: str, otherwise: Fault, *, about_message: bool) -> Fault:
-    """Decide about the text of a SOAP fault or an in-band exception.
-
-    :param about_message: whether the request asked for one message's rows, which alone can be
-        skipped when the text mentions 404
-    """
-    token = judge_token(text)
-    if token is not None:
-        return token
-    if about_message and _NOT_FOUND.search(text):
-        return MESSAGE_UNAVAILABLE
-    if _PERMISSION.search(text):
-        return PERMISSION
-    return otherwise
+def classify_text(text: str, otherwise: Fault) -> Fault:
+    """Classify the text of a SOAP fault or an in-band exception."""
+    return find_token(text) or (PERMISSION if _PERMISSION.search(text) else otherwise)
 
 
-def judge_status(status: int, *, is_html: bool) -> Fault | None:
-    """Decide by the HTTP status alone; None for a 200, whose body has to speak."""
-    if status == 429:
-        return RATE_LIMITED
-    if status == 503:
-        return UNAVAILABLE
+def classify_status(status: int, *, is_html: bool) -> Fault | None:
+    """Classify by the HTTP status alone; None for a 200, whose body decides."""
+    decided = {404: REPORT_GONE, 407: PROXY_LOGIN, 429: RATE_LIMITED, 503: UNAVAILABLE}
+    if status in decided:
+        return decided[status]
     if 300 <= status < 400:
         return REDIRECT
-    if status == 407:
-        return PROXY_LOGIN
     if is_html:
         return HTML_PAGE
-    if status in (401, 403):
-        return PERMISSION
-    if status != 200:
-        return SERVER_ERROR
-    return None
+    return {200: None, 401: PERMISSION, 403: PERMISSION}.get(status, SERVER_ERROR)
 
 
-def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return `text` for a message: without secrets and e-mail addresses, and not too long."""
+_LOOKED_AT = 500
+"""Characters of the service's text that are searched for secrets; the rest is dropped."""
+_SHOWN = 300
+_AT_SIGN = r"(?:@|%40|&#0{0,5}64;|&#[xX]0{0,5}40;|\\u0040)"
+_SPACED_AT_SIGN = re.compile(rf" ?({_AT_SIGN}) ?")
+_ADDRESS_WORD = re.compile(_AT_SIGN)
+_QUOTE = re.compile(r"\\?(?:&quot;|&#34;|&#[xX]22;|\")")
+_QUOTED_LOCAL_PART = re.compile(rf'"[^"]*"(?={_AT_SIGN})')
+
+
+def redact(text: str, secrets: Collection[str] = ()) -> str:
+    """Return the beginning of the service's text without secrets and e-mail addresses.
+
+    Each word with an at sign in any spelling is masked as a whole. No expression here takes more
+    than linear time.
+    """
+    longest = max(map(len, secrets), default=0)
+    looked_at = text[: _LOOKED_AT + longest]
     for secret in secrets:
-        text = text.replace(secret, "****")
-    text = _ADDRESS.sub("<address>", " ".join(text.split()))
-    return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
+        looked_at = looked_at.replace(secret, "****")
+    is_cut = len(text) > _LOOKED_AT + longest
+    if is_cut and longest:
+        looked_at = looked_at[:-longest]  # may end within a secret
+    looked_at = " ".join(_QUOTE.sub('"', looked_at).split())
+    if is_cut:
+        looked_at = looked_at.rpartition(" ")[0]  # may end within an address
+    looked_at = _SPACED_AT_SIGN.sub(r"\1", looked_at)
+    words = _QUOTED_LOCAL_PART.sub("", looked_at).split(" ")
+    shown = " ".join("<address>" if _ADDRESS_WORD.search(word) else word for word in words)
+    return shown if len(shown) <= _SHOWN and not is_cut else f"{shown[:_SHOWN]}…"
+
+
+def secret_spellings(password: str) -> tuple[str, ...]:
+    """Return the password in every spelling in which it could be printed, longest first.
+
+    As XML, HTML (also as .NET encodes it), URLs, JSON and Python spell it.
+    """
+    folded = " ".join(password.split())  # as the texts of faults are
+    spellings = {quote_plus(password), quote(password), quote(password, safe="")}
+    spellings |= {re.sub("%..", lambda code: code[0].lower(), spelling) for spelling in spellings}
+    spellings |= {repr(password)[1:-1], json.dumps(password)[1:-1]}
+    spellings.add(json.dumps(password, ensure_ascii=False)[1:-1])
+    # .NET's JSON also escapes what HTML reserves.
+    spellings |= {
+        re.sub("[<>&']", lambda found: f"\\u{ord(found[0]):04x}", spelling)
+        for spelling in spellings
+    }
+    quotes = product(
+        ('"', "&quot;", "&#34;", "&#x22;"), ("'", "&apos;", "&#39;", "&#039;", "&#x27;")
+    )
+    for (double, single), text in product(quotes, (password, folded)):
+        escaped = escape(text, {'"': double, "'": single})
+        # .NET's HTML encoder writes letters like é as numbers.
+        spellings |= {escaped, escaped.encode("ascii", "xmlcharrefreplace").decode()}
+    spellings |= {password, folded}
+    return tuple(sorted(filter(None, spellings), key=lambda spelling: (-len(spelling), spelling)))

@@ -1,30 +1,36 @@
-"""The nine tables, in the order in which they are shown and read."""
+"""HttpStream-style classes, one for each parent."""
 
 from __future__ import annotations
 
-from source_listrak.streams.base import ListrakStream
-from source_listrak.streams.contacts import SubscribedContacts
-from source_listrak.streams.lists import Lists
-from source_listrak.streams.messages import (
-    MessageBounces,
-    MessageClicks,
-    MessageOpens,
-    MessageReads,
-    Messages,
-    MessageSends,
-    MessageUnsubs,
-)
+from source_listrak.config import ListrakConfig
+from source_listrak.streams.account import AccountStream, LoginStream
+from source_listrak.streams.base import ListrakStream, Session, Work
+from source_listrak.streams.conversation import ConversationStream
+from source_listrak.streams.list import AnalyticsStream, ListStream, ReportStream
+from source_listrak.streams.message import MessageStream
+from source_listrak.sync.progress import StreamCounts
+from source_listrak.tables import Parent, Table
 
-STREAMS: tuple[type[ListrakStream], ...] = (
-    Lists,
-    Messages,
-    SubscribedContacts,
-    MessageSends,
-    MessageBounces,
-    MessageOpens,
-    MessageReads,
-    MessageClicks,
-    MessageUnsubs,
-)
+_CLASSES: dict[Parent, type[ListrakStream]] = {
+    "login": LoginStream,
+    "account": AccountStream,
+    "list": ListStream,
+    "report": ReportStream,
+    "batch": AnalyticsStream,
+    "message": MessageStream,
+    "conversation": ConversationStream,
+}
 
-__all__ = ["STREAMS", "ListrakStream"]
+
+def make_stream(
+    table: Table,
+    config: ListrakConfig,
+    session: Session | None = None,
+    counts: StreamCounts | None = None,
+    work: Work | None = None,
+) -> ListrakStream:
+    """Return the stream of a table, by its parent's class."""
+    return _CLASSES[table.parent](table, config, session, counts, work)
+
+
+__all__ = ["ListrakStream", "LoginStream", "ReportStream", "Session", "Work", "make_stream"]

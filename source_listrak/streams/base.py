@@ -1,157 +1,115 @@
-"""The one HttpStream subclass: a table is a declaration on top of it."""
+"""The HttpStream whose request layer is SOAP; what differs by parent is in the other modules."""
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from importlib import resources
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from airbyte_cdk.models import SyncMode
-from airbyte_cdk.sources.streams.concurrent.abstract_stream_facade import AbstractStreamFacade
-from airbyte_cdk.sources.streams.concurrent.cursor import CursorField
-from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from airbyte_cdk.sources.streams.http import HttpStream
 
 from source_listrak.config import ListrakConfig
-from source_listrak.cursor import Interval
-from source_listrak.plan import StreamPlan
-from source_listrak.progress import StreamProgress
-from source_listrak.slicing import PAGES_OF_A_BLOCK, Window, pages_of_a_part
-from source_listrak.soap.envelope import soap_action
-from source_listrak.soap.faults import REPEATED_PAGE, ListrakError
-from source_listrak.streams.concurrent import SliceGenerator, StateCursor
-
-if TYPE_CHECKING:
-    from source_listrak.soap.response import Page
-    from source_listrak.sync import Sync
-
-PATIENCE_WITH_EMPTY_PAGES = 3
-"""So many empty pages in a row are the end where empty pages stand between full ones."""
-
-REPEATED_ROWS_MEAN_A_LOOP = 3
-"""So many rows repeated in the same order from page to page are a loop; with pages of one row, two
-equal rows in a row can be two clicks in the same second."""
-
-
-Rows = list[dict[str, Any]]
+from source_listrak.soap.client import Request, SoapClient
+from source_listrak.soap.dates import DateReader
+from source_listrak.soap.envelope import EnvelopeBuilder, soap_action
+from source_listrak.soap.rows import Page, RowReader
+from source_listrak.soap.wire import Response
+from source_listrak.sync.account import SharedReport
+from source_listrak.sync.engine import FailedList
+from source_listrak.sync.plan import StreamPlan
+from source_listrak.sync.progress import StreamCounts, ZoneWatch
+from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.windows import MARGIN, wall_end, wall_start
+from source_listrak.tables import Table, schema
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """One unit of concurrency and of checkpointing, or a part of one that proved long.
+class Session:
+    """What every request of one run needs.
 
-    :param key: its place in the order of generation, first and last key
-    :param label: its name in log lines; no personal data
-    :param arguments: of the request, but the page
-    :param added: columns that the rows do not carry themselves
-    :param window: the span of `messages` that it reads
-    :param message: (list, message) that is remembered when it cannot be reported on
-    :param expected_rows: how many rows there are when all are read, by the counters, or -1
-    :param estimate: how many rows of this window to expect, or None
-    :param first_rows: the page to begin with, or its error, where it was asked for already
-    :param first_page: the page to begin with
-    :param last_page: the page to end with, or None for all
-    :param error: why what stands here could not even be sliced
-    :param is_rest: whether this is the rest of a slice that proved long
-    :param divide: leaves the pages after the one given to an idle worker; False when there is none
+    :param now: returns the present instant in UTC
     """
 
-    key: Interval
-    label: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    added: Mapping[str, Any] = field(default_factory=dict)
-    window: Window | None = None
-    message: tuple[int, int] | None = None
-    expected_rows: int = -1
-    estimate: int | None = None
-    first_rows: Page | ListrakError | None = None
-    first_page: int = 1
-    last_page: int | None = None
-    error: ListrakError | None = None
-    is_rest: bool = False
-    divide: Callable[[int], bool] | None = None
+    client: SoapClient
+    envelopes: EnvelopeBuilder
+    dates: DateReader
+    watch: ZoneWatch
+    logger: logging.Logger
+    now: Callable[[], datetime]
 
 
-class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
-    """A table: which operation brings its rows, in which slices, and how they are told apart.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one stream has to do in this sync.
 
-    An HttpStream whose request layer is swapped: `request_body_data` is a SOAP envelope,
-    `parse_response` reads SOAP, and the session is the one of the whole sync.
+    :param lists: the rows of the lists to replicate, as the login brought them
+    :param reports: the shared reports by table
     """
 
-    name: ClassVar[str]
-    operation: ClassVar[str]
-    row: ClassVar[str]
-    """The element of a row in the operation's result."""
-    primary_key: ClassVar[list[str]]
-    cursor_field: ClassVar[str | list[str]] = []
-    date_text_fields: ClassVar[tuple[str, ...]] = ()
-    """String columns that hold dates."""
-    about_message: ClassVar[bool] = False
-    """Whether a fault that mentions 404 is about the slice's message alone."""
-    reads_messages: ClassVar[bool] = False
-    """Whether the slices are made from the account's messages."""
-    tolerates_empty_pages: ClassVar[bool] = False
-    """Whether empty pages have been seen in the middle of the rows."""
+    plan: StreamPlan
+    lists: Sequence[Mapping[str, Any]]
+    reports: Mapping[str, SharedReport]
 
-    def __init__(self, config: ListrakConfig, sync: Sync | None = None) -> None:
-        # Not HttpStream.__init__: it would build a session, a retry loop and a limiter of its own
-        # for each table, where all share one.
+
+class ListrakStream(HttpStream):
+    """A table read through SOAP.
+
+    The SOAP envelope takes the place of the request body, `parse_response` reads the rows of a
+    response, and `stream_slices` is the slicer of the table's parent. Requests go through the
+    client of the whole sync, which holds the credentials, the rate and the retries.
+
+    :param session: None where no request is made, as for `discover`
+    :param counts: counts the requests of this stream
+    :param work: None where single requests are made, as for the login
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        config: ListrakConfig,
+        session: Session | None = None,
+        counts: StreamCounts | None = None,
+        work: Work | None = None,
+    ) -> None:
+        self.table = table
         self.config = config
-        self._sync = sync
-        self._plan: StreamPlan | None = None
-        self.progress = StreamProgress()
-        self.largest_page = 0
-        """The most rows that a page of this table has had so far."""
+        self.counts = counts or StreamCounts(table.name)
+        self._session = session
+        self._work = work
+        if session is not None:
+            self._reader = RowReader(
+                table.operation,
+                table.row,
+                schema(table.name),
+                session.dates,
+                date_columns=table.dates,
+                key_columns=[column for column in table.key if column not in table.added],
+                result_required=table.parent == "login",
+            )
+        super().__init__()
 
     @property
-    def sync(self) -> Sync:
-        """What the streams of a running sync share."""
-        assert self._sync is not None, "only a sync reads"
-        return self._sync
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.name
 
     @property
-    def plan(self) -> StreamPlan:
-        """What this sync has to read of this table."""
-        assert self._plan is not None, "planned before anything is read"
-        return self._plan
+    def primary_key(self) -> list[str]:
+        """The key, with the date of an event where repeated events are kept."""
+        repeats = self.table.repeats if self.config.keep_repeated_events else ()
+        return [*self.table.key, *repeats]
 
-    @plan.setter
-    def plan(self, plan: StreamPlan) -> None:
-        self._plan = plan
-
-    @classmethod
-    @functools.cache
-    def schema(cls) -> Mapping[str, Any]:
-        """Return the table's JSON schema, which drives the reading of its rows, too."""
-        path = resources.files("source_listrak").joinpath(f"schemas/{cls.name}.json")
-        schema: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return schema
+    @property
+    def cursor_field(self) -> str | list[str]:
+        """The column that incremental syncs go by; none for a table that is read in full."""
+        return self.table.cursor or []
 
     def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]  # theirs is cached
-        """Return the table's JSON schema."""
-        return self.schema()
-
-    def list_ids(self) -> list[int]:
-        """Return the lists that this sync reads for this table, ascending."""
-        return self.plan.lists(self.sync.account.list_ids())
-
-    def messages_since(self, plan: StreamPlan, list_ids: list[int]) -> datetime:
-        """Return the oldest send date of the messages that this table needs."""
-        raise NotImplementedError
-
-    def prepare(self) -> None:
-        """Tell the account what this table needs of it, once its windows are known."""
-
-    @abstractmethod
-    def slices(self) -> Iterator[Slice]:
-        """Yield what this sync has to read, ascending by key."""
+        """Return the table's JSON schema, which also drives the reading of its rows."""
+        return schema(self.table.name)
 
     @property
     def url_base(self) -> str:
@@ -164,138 +122,121 @@ class ListrakStream(HttpStream, AbstractStreamFacade[DefaultStream]):
         return "POST"
 
     def path(self, **_: Any) -> str:
-        """Return nothing: the operation stands in the envelope."""
+        """Return nothing: the operation is named in the header and in the envelope."""
         return ""
 
-    def request_headers(self, *_: Any, **__: Any) -> Mapping[str, Any]:
-        """Return the header that names the operation."""
-        return {"SOAPAction": soap_action(self.operation)}
+    def next_page_token(self, response: Any) -> Mapping[str, Any] | None:
+        """Return nothing: a response does not name the next page; the reader counts pages."""
+        return None
 
-    def request_body_data(
+    def request_headers(self, *_: Any, **__: Any) -> Mapping[str, str]:
+        """Return the headers of a SOAP 1.1 request."""
+        return {
+            "Content-Type": "text/xml; charset=utf-8",
+            "SOAPAction": soap_action(self.table.operation),
+        }
+
+    def request_body_data(  # type: ignore[override]  # bytes, so that no one encodes again
         self,
         stream_state: Mapping[str, Any] | None = None,
         stream_slice: Mapping[str, Any] | None = None,
         next_page_token: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Return the SOAP envelope; the credentials are put in on the wire only."""
-        arguments = {**(stream_slice or {}), **(next_page_token or {})}
-        return self.sync.envelopes.build(self.operation, arguments).decode()
+    ) -> bytes:
+        """Return the SOAP envelope; the credentials are added on the wire only."""
+        arguments = {
+            **dict(self.table.constants),
+            **(stream_slice or {}),
+            **(next_page_token or {}),
+        }
+        return self.session.envelopes.build(self.table.operation, arguments)
 
-    def next_page_token(self, response: Any) -> Mapping[str, Any] | None:
-        """Return nothing: an answer does not tell of a next page, `read_pages` counts."""
+    def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
+        """Return the rows of a response.
+
+        :raises ResponseError: it holds something else
+        """
+        return self._reader.read(response.body, response.content_type)
+
+    def stream_slices(self, **_: Any) -> Iterable[Slice | FailedList]:  # type: ignore[override]
+        """Yield what this sync reads: what is owed first, then ascending by key."""
+        return self.slices()
+
+    @abstractmethod
+    def slices(self) -> Iterable[Slice | FailedList]:
+        """Yield the slices of the table's parent, as `stream_slices` does."""
+
+    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
+        """Yield the rows of a slice that is not paged."""
+        yield self._fetch(slice_).rows
+
+    def fetch_page(self, slice_: Slice, number: int) -> Page:
+        """Return one page of a slice, 1-based.
+
+        :raises ListrakError: it could not be fetched
+        """
+        return self._fetch(slice_, {"Page": number})
+
+    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+        """Return nothing: rows of this table stay."""
         return None
 
-    def parse_response(self, response: Any, **_: Any) -> Iterable[Mapping[str, Any]]:
-        """Return the rows of an answer."""
-        page = self.sync.reader(self).read(response.content, response.headers.get("Content-Type"))
-        return page.rows
+    @property
+    def session(self) -> Session:
+        """What requests need."""
+        assert self._session is not None, "no request without a session"
+        return self._session
 
-    def read_pages(self, piece: Slice) -> Iterator[Rows]:
-        """Yield the rows of a slice, page by page, until a page has none.
+    @property
+    def work(self) -> Work:
+        """What this sync reads of the table."""
+        assert self._work is not None, "no slices without a plan"
+        return self._work
 
-        A short page is not the end: nobody knows the page size. Of recipients, pages without rows
-        stand in the middle, where a missing result is the end. What proves long is left to another
-        worker from some page on, see `pages_of_a_part`.
+    @property
+    def plan(self) -> StreamPlan:
+        """The window of this stream."""
+        return self.work.plan
 
-        :raises ListrakError: a request failed for good, or a page came again and again
-        """
-        previous: Rows = []
-        repeated = rows = full = empty = 0
-        number, last = piece.first_page, piece.last_page
-        while last is None or number <= last:
-            if number == piece.first_page and piece.first_rows is not None:
-                if isinstance(piece.first_rows, ListrakError):
-                    raise piece.first_rows
-                page = piece.first_rows
-            else:
-                page = self.fetch_page(piece, number)
-            if not page.rows:
-                empty += 1
-                if (
-                    not self.tolerates_empty_pages
-                    or not page.present
-                    or empty >= PATIENCE_WITH_EMPTY_PAGES
-                ):
-                    return
-            else:
-                empty = 0
-                for row in page.rows:
-                    row.update(piece.added)
-                if page.rows == previous:
-                    repeated += len(page.rows)
-                    if repeated >= REPEATED_ROWS_MEAN_A_LOOP:
-                        raise ListrakError(REPEATED_PAGE, f"{piece.label}, page {number}")
-                else:
-                    repeated = 0
-                previous = page.rows
-                rows += len(page.rows)
-                full += 1
-                if last is None and piece.divide is not None and self._is_long(piece, full, rows):
-                    kept = number + pages_of_a_part(self.config.num_workers) - 1
-                    if piece.divide(kept):
-                        last = kept
-                yield page.rows
-                if self.tolerates_empty_pages and rows == piece.expected_rows:
-                    return
-            number += 1
+    def list_ids(self) -> list[int]:
+        """Return the lists of this sync, ascending."""
+        return self.plan.list_ids(row["ListID"] for row in self.work.lists)
 
-    def _is_long(self, piece: Slice, full: int, rows: int) -> bool:
-        """Tell whether what was read of an open-ended slice promises enough for another worker.
+    def span(self, start: datetime) -> dict[str, datetime]:
+        """Return the arguments for rows dated from an instant to the window's end."""
+        zone = self.config.zone
+        return {
+            "StartDate": wall_start(start, zone),
+            "EndDate": wall_end(self.plan.end, zone) + MARGIN,
+        }
 
-        A slice costs no request more for it than its pages and the end, unless it has more pages
-        than a block; a longer one costs one more, behind its end.
-
-        :param full: how many pages had rows
-        :param rows: how many rows they had together
-        """
-        if piece.is_rest:
-            # Also where a service repeats its last page for ever: a part finds out by its next
-            # pages, and with it the whole slice fails.
-            return True
-        if 0 <= piece.expected_rows - rows <= PAGES_OF_A_BLOCK * self.largest_page:
-            return False
-        return full > PAGES_OF_A_BLOCK
-
-    def fetch_page(self, piece: Slice, number: int) -> Page:
-        """Return one page of a slice.
-
-        :raises ListrakError: the request failed for good
-        """
-        envelope = self.sync.envelopes.build(self.operation, {**piece.arguments, "Page": number})
-        page = self.sync.client.call(
-            self.operation,
-            envelope,
-            self.sync.reader(self).read,
-            self.progress,
-            what=f"{piece.label}, page {number}",
-            about_message=self.about_message,
+    def _fetch(self, slice_: Slice, token: Mapping[str, int] | None = None) -> Page:
+        where = f", page {token['Page']}" if token else ""
+        request = Request(
+            operation=self.table.operation,
+            url=self.url_base + self.path(),
+            headers=self.request_headers(),
+            body=self.request_body_data(stream_slice=slice_.arguments, next_page_token=token),
+            label=f"{self.table.operation} of {slice_.label}{where}",
+            subject=slice_.subject,
         )
-        if page.removed_characters:
-            self.sync.removed(self.name, page.removed_characters, self.progress)
-        if len(page.rows) > self.largest_page:
-            self.largest_page = len(page.rows)
+        page = self.session.client.send(request, self.parse_response, self.counts)
+        self._warn_of_changes(page)
+        for row in page.rows:
+            row.update(slice_.added)
+        if self.table.cursor not in (None, self.table.id_column):
+            self.session.watch.see(page.rows, self.table.cursor)
         return page
 
-    def read_records(
-        self,
-        sync_mode: SyncMode,
-        cursor_field: list[str] | None = None,
-        stream_slice: Any = None,
-        stream_state: Mapping[str, Any] | None = None,
-    ) -> Iterable[Mapping[str, Any]]:
-        """Return the records of one slice."""
-        for rows in self.read_pages(stream_slice):
-            yield from rows
-
-    def get_underlying_stream(self) -> DefaultStream:
-        """Return the table as the CDK's concurrent source reads it."""
-        cursor = StateCursor(self)
-        return DefaultStream(
-            partition_generator=SliceGenerator(self, cursor),
-            name=self.name,
-            json_schema=self.get_json_schema(),
-            primary_key=self.primary_key,
-            cursor_field=CursorField(self.cursor_field) if self.cursor_field else None,  # type: ignore[arg-type]
-            logger=logging.getLogger(f"airbyte.streams.{self.name}"),
-            cursor=cursor,
-        )
+    def _warn_of_changes(self, page: Page) -> None:
+        """Count what the rows lost on their way, and log the first case."""
+        removed, wrong = page.removed_characters, sum(page.wrong_values.values())
+        if removed and self.counts.add(removed_characters=removed):
+            self.session.logger.warning(
+                f"{self.name}: removed {removed:,} characters that XML 1.0 forbids from a response "
+                "and kept the rows. Further ones are counted in the summary."
+            )
+        if wrong and self.counts.add(wrong_values=wrong):
+            self.session.logger.warning(
+                f"{self.name}: {', '.join(page.wrong_values)} had {wrong:,} values that are not of "
+                "the column's type; they are null. Further ones are counted in the summary."
+            )

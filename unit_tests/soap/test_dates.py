@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_listrak.soap.dates import CACHED_CONVERSIONS, DateReader
+from source_listrak.soap.dates import CACHED_MINUTES, DateReader
 
 EASTERN = DateReader(ZoneInfo("America/New_York"))
 UTC = DateReader(ZoneInfo("UTC"))
@@ -33,7 +35,6 @@ ZONES = [
         ("2014-03-05T14:03:22.117", "2014-03-05T19:03:22.117000Z"),
         ("2014-03-05T14:03:22.9999999", "2014-03-05T19:03:22.999999Z"),
         ("2014-03-05T14:03:22.123456789123", "2014-03-05T19:03:22.123456Z"),
-        (" 2014-03-05T14:03:22\n", "2014-03-05T19:03:22.000000Z"),
         ("2014-03-05T14:03:22Z", "2014-03-05T14:03:22.000000Z"),
         ("2014-03-05T14:03:22.5+05:30", "2014-03-05T08:33:22.500000Z"),
         ("2014-12-31T23:59:59-14:00", "2015-01-01T13:59:59.000000Z"),
@@ -42,33 +43,6 @@ ZONES = [
 )
 def test_a_date_time_comes_out_in_utc_with_six_digits(text: str, expected: str) -> None:
     assert EASTERN.date_time(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "yesterday",
-        "2014-03-05",
-        "2014-03-05T14:03",
-        "2014-03-05 14:03:22",
-        "2014-03-05T14:03:22.",
-        "2014-03-05T14:03:60",
-        "2014-03-05T24:00:00",
-        "2014-02-30T14:03:22",
-        "0000-01-01T00:00:00",
-        "2014-03-05T14:03:22+14:01",
-        "2014-03-05T14:03:22+0500",
-        "2014-03-05T14:03:22.12x",
-        "2014-03-05T14:03:22.٣",
-        "٢٠١٤-03-05T14:03:22",
-        "20140305T1403:03:22",
-        "3/5/2014 2:03:22 PM",
-    ],
-)
-def test_what_is_no_date_time_is_refused_without_its_text(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^(not an xs:dateTime|no such date or time)$"):
-        EASTERN.date_time(text)
 
 
 def test_of_a_repeated_hour_the_first_is_taken() -> None:
@@ -147,8 +121,8 @@ def test_the_conversion_of_each_minute_around_a_change_is_exact(zone: str) -> No
         ("12/31/9999 11:59:59 PM", "9999-12-31T23:59:59.999999Z"),
     ],
 )
-def test_a_date_in_a_string_comes_out_in_the_same_form(text: str, expected: str) -> None:
-    assert EASTERN.date_text(text) == expected
+def test_other_layouts_come_out_in_the_same_form(text: str, expected: str) -> None:
+    assert EASTERN.date_time(text) == EASTERN.date_text(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -171,10 +145,21 @@ def test_a_date_in_a_string_comes_out_in_the_same_form(text: str, expected: str)
         "3/5/14 2:03:22 PM",
         "Wed, 05 Mar 2014 14:03:22 GMT",
         "2014-03-05T14:03:22+15:00",
+        "2014-03-05T14:03:22+14:01",
+        "2014-03-05T14:03:22.",
+        "2014-03-05T14:03:22.12x",
+        "2014-03-05T14:03:22.٣",
+        "٢٠١٤-03-05T14:03:22",
+        "2014-03-05T14:03:60",
+        "2014-02-30T14:03:22",
+        "0000-01-01T00:00:00",
+        "20140305T1403:03:22",
     ],
 )
-def test_any_other_string_is_left_alone(text: str) -> None:
+def test_any_other_text_is_no_date_and_left_alone_where_it_is_a_string(text: str) -> None:
     assert EASTERN.date_text(text) == text
+    with pytest.raises(ValueError, match=r"^not a date$"):
+        EASTERN.date_time(text)
 
 
 @given(st.text())
@@ -183,12 +168,21 @@ def test_no_string_fails(text: str) -> None:
     try:
         EASTERN.date_time(text)
     except ValueError as error:
-        assert not text or text not in str(error) or len(text) < 3
+        assert str(error) == "not a date"
 
 
-def test_the_cache_of_hours_is_bounded() -> None:
+def test_the_memory_of_a_reader_is_bounded() -> None:
     reader = DateReader(ZoneInfo("UTC"))
-    first = datetime(2000, 1, 1)
-    for hours in range(CACHED_CONVERSIONS + 10):
-        assert reader.date_time((first + timedelta(hours=hours)).isoformat()) is not None
-    assert len(reader._hours) <= CACHED_CONVERSIONS
+    minutes = iter(range(2 * CACHED_MINUTES))
+
+    def kept_after(count: int) -> int:
+        for minute in islice(minutes, count):
+            reader.date_time((datetime(2000, 1, 1) + timedelta(minutes=minute)).isoformat())
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        full = kept_after(CACHED_MINUTES)
+        assert kept_after(CACHED_MINUTES // 2) < 1.25 * full < 8e6
+    finally:
+        tracemalloc.stop()

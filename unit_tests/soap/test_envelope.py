@@ -28,8 +28,9 @@ WSDL = Path(envelope.__file__).with_name("IntegrationService.wsdl")
 SPAN = ("StartDate", "EndDate")
 MESSAGES = ("ListID", *SPAN, "IncludeTestMessages", "WSException")
 EVENTS = ("MsgID", *SPAN, "Page")
-OPERATIONS = {
+OPERATIONS: dict[str, tuple[str, ...]] = {
     "GetContactListCollection": (),
+    "GetMessageAnalyticsInformation": ("MsgIDs",),
     "ReportListMessageActivity": MESSAGES,
     "ReportListMessageDelivery": MESSAGES,
     "ReportRangeMessageContactClick": EVENTS,
@@ -45,6 +46,7 @@ DATES = st.datetimes(min_value=datetime(1000, 1, 1)).map(lambda date: date.repla
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "ListID": INTS,
     "MsgID": INTS,
+    "MsgIDs": st.lists(INTS, max_size=4),
     "Page": INTS,
     "StartDate": DATES,
     "EndDate": DATES,
@@ -59,12 +61,18 @@ def _canonical(xml: bytes) -> bytes:
     return etree.tostring(etree.fromstring(xml), method="c14n")
 
 
+def _for_zeep(value: Any) -> Any:
+    if value is None:
+        return zeep.xsd.Nil
+    return {"int": value} if isinstance(value, list) else value
+
+
 def _from_zeep(operation: str, arguments: dict[str, Any]) -> bytes:
     message = CLIENT.create_message(
         CLIENT.service,
         operation,
         _soapheaders={"WSUser": {"UserName": "the user", "Password": "the password"}},
-        **{name: zeep.xsd.Nil if value is None else value for name, value in arguments.items()},
+        **{name: _for_zeep(value) for name, value in arguments.items()},
     )
     return etree.tostring(message)
 
@@ -84,11 +92,10 @@ def test_a_filled_template_is_the_message_that_zeep_makes(
     assert _canonical(_with_credentials(built)) == _canonical(_from_zeep(operation, arguments))
 
 
-def test_an_argument_that_equals_a_sentinel_of_another_stays_in_its_place() -> None:
-    first = envelope._FIRST_INT_SENTINEL
-    arguments = {"MsgID": first + 1, "Page": first}
-    built = EnvelopeBuilder().build("ReportMessageContactSent", arguments)
-    for _ in range(2):
+def test_arguments_of_any_value_stay_in_their_places() -> None:
+    builder = EnvelopeBuilder()
+    for first in range(2_147_480_000, 2_147_480_003):
+        built = builder.build("ReportMessageContactSent", {"MsgID": first + 1, "Page": first})
         root = etree.fromstring(built)
         assert root.findtext(f".//{{{NAMESPACE}}}MsgID") == str(first + 1)
         assert root.findtext(f".//{{{NAMESPACE}}}Page") == str(first)
@@ -102,7 +109,7 @@ def test_an_envelope_is_utf_8_with_a_declaration_and_one_place_for_each_credenti
 
 def test_dates_are_wall_clock_time_in_whole_seconds() -> None:
     date = datetime(2024, 1, 2, 3, 4, 5, 678901)
-    arguments = {"ListID": 1, "StartDate": date, "EndDate": date, "Page": 1}
+    arguments: dict[str, Any] = {"ListID": 1, "StartDate": date, "EndDate": date, "Page": 1}
     assert b">2024-01-02T03:04:05<" in BUILDER.build("ReportRangeSubscribedContacts", arguments)
 
 
@@ -148,10 +155,26 @@ def test_threads_can_share_a_builder() -> None:
             assert f"Page>{page}<".encode() in built
 
 
+def test_2500_message_ids_are_sent_in_one_request() -> None:
+    ids = list(range(2500))
+    built = BUILDER.build("GetMessageAnalyticsInformation", {"MsgIDs": ids})
+    (sent,) = etree.fromstring(built).iter(f"{{{NAMESPACE}}}MsgIDs")
+    assert [(child.tag, child.text) for child in sent] == [
+        (f"{{{NAMESPACE}}}int", str(number)) for number in ids
+    ]
+
+
 def test_every_action_is_the_one_of_the_wsdl() -> None:
-    soap = "{http://schemas.xmlsoap.org/wsdl/soap/}operation"
-    actions = [operation.get("soapAction") for operation in etree.parse(str(WSDL)).iter(soap)]
-    assert sorted(actions) == sorted(soap_action(operation)[1:-1] for operation in OPERATIONS)
+    wsdl, soap = "{http://schemas.xmlsoap.org/wsdl/}", "{http://schemas.xmlsoap.org/wsdl/soap/}"
+    bound = etree.parse(str(WSDL)).findall(f"{wsdl}binding/{wsdl}operation")
+    names = [operation.get("name") or "" for operation in bound]
+    actions = [
+        action.get("soapAction")
+        for operation in bound
+        for action in operation.findall(f"{soap}operation")
+    ]
+    assert actions == [soap_action(name)[1:-1] for name in names]
+    assert set(OPERATIONS) <= set(names)
     assert soap_action("X")[0] == soap_action("X")[-1] == '"'
 
 

@@ -1,25 +1,31 @@
-"""What is decided about each answer, and that the table in the documentation says the same."""
+"""How each response is classified, and what is shown of the service's own text."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import html
+import json
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
 
 import pytest
 from airbyte_cdk.models import FailureType
 
+from source_listrak.errors import unexpected
 from source_listrak.soap import faults
 from source_listrak.soap.faults import (
     FAULTS,
     Action,
     Fault,
     ListrakError,
-    judge_status,
-    judge_text,
-    judge_token,
+    classify_status,
+    classify_text,
+    find_token,
     redact,
-    unexpected,
+    secret_spellings,
 )
-from unit_tests.soap.docs_table import TABLE, table
 
 
 @pytest.mark.parametrize(
@@ -36,10 +42,10 @@ from unit_tests.soap.docs_table import TABLE, table
         ("", None),
     ],
 )
-def test_given_a_bracketed_token_then_it_decides(text: str, fault: Fault | None) -> None:
-    assert judge_token(text) is fault
+def test_a_bracketed_token_decides(text: str, fault: Fault | None) -> None:
+    assert find_token(text) is fault
     if fault is not None:
-        assert judge_text(text, faults.OTHER_FAULT, about_message=True) is fault
+        assert classify_text(text, faults.OTHER_FAULT) is fault
 
 
 @pytest.mark.parametrize(
@@ -59,8 +65,8 @@ def test_given_a_bracketed_token_then_it_decides(text: str, fault: Fault | None)
         "Missing permissions.",
     ],
 )
-def test_given_a_fault_about_rights_then_it_is_about_permission(text: str) -> None:
-    assert judge_text(text, faults.OTHER_FAULT, about_message=True) is faults.PERMISSION
+def test_a_text_about_rights_is_about_permission(text: str) -> None:
+    assert classify_text(text, faults.OTHER_FAULT) is faults.PERMISSION
 
 
 @pytest.mark.parametrize(
@@ -75,35 +81,17 @@ def test_given_a_fault_about_rights_then_it_is_about_permission(text: str) -> No
         "Notice: all rights reserved.",
         "Object reference not set to an instance of an object.",
         "Timeout expired. The timeout period elapsed.",
-        "Transaction (Process ID 404001) was deadlocked",
+        # 404 in a text says nothing about a report.
+        "Transaction (Process ID 404) was deadlocked",
+        "Query took 404 ms",
+        "Report of MsgID 404 failed",
+        "The remote server returned an error: (404) Not Found.",
         "",
     ],
 )
-def test_given_a_fault_of_the_server_itself_then_it_is_tried_again(text: str) -> None:
-    assert judge_text(text, faults.OTHER_FAULT, about_message=True) is faults.OTHER_FAULT
-    assert judge_text(text, faults.IN_BAND, about_message=False) is faults.IN_BAND
-
-
-@pytest.mark.parametrize(
-    ("text", "is_missing"),
-    [
-        ("The remote server returned an error: (404) Not Found.", True),
-        ("HTTP 404", True),
-        ("404", True),
-        ("Error:404", True),
-        ("message 14042 failed", False),
-        ("code 404-7", False),
-        ("4.404", False),
-        ("in c:\\Report.cs:line 404", False),
-    ],
-)
-def test_given_404_as_a_word_of_its_own_then_the_message_is_skipped(
-    text: str, is_missing: bool
-) -> None:
-    expected = faults.MESSAGE_UNAVAILABLE if is_missing else faults.OTHER_FAULT
-    assert judge_text(text, faults.OTHER_FAULT, about_message=True) is expected
-    # A list has no other to go on with.
-    assert judge_text(text, faults.OTHER_FAULT, about_message=False) is faults.OTHER_FAULT
+def test_any_other_text_is_an_ordinary_fault(text: str) -> None:
+    assert classify_text(text, faults.OTHER_FAULT) is faults.OTHER_FAULT
+    assert classify_text(text, faults.IN_BAND) is faults.IN_BAND
 
 
 @pytest.mark.parametrize(
@@ -116,10 +104,12 @@ def test_given_404_as_a_word_of_its_own_then_the_message_is_skipped(
         (401, False, faults.PERMISSION),
         (403, False, faults.PERMISSION),
         (403, True, faults.HTML_PAGE),
+        (404, False, faults.REPORT_GONE),
+        (404, True, faults.REPORT_GONE),
         (407, False, faults.PROXY_LOGIN),
         (407, True, faults.PROXY_LOGIN),
-        (404, False, faults.SERVER_ERROR),
         (202, False, faults.SERVER_ERROR),
+        (410, False, faults.SERVER_ERROR),
         (429, False, faults.RATE_LIMITED),
         (429, True, faults.RATE_LIMITED),
         (500, False, faults.SERVER_ERROR),
@@ -128,52 +118,137 @@ def test_given_404_as_a_word_of_its_own_then_the_message_is_skipped(
         (504, False, faults.SERVER_ERROR),
     ],
 )
-def test_given_a_status_and_no_word_of_the_body_then_it_decides(
+def test_a_status_decides_where_the_body_says_nothing(
     status: int, is_html: bool, fault: Fault | None
 ) -> None:
-    assert judge_status(status, is_html=is_html) is fault
+    assert classify_status(status, is_html=is_html) is fault
+
+
+CONFIG = FailureType.config_error
+TRANSIENT = FailureType.transient_error
+SYSTEM = FailureType.system_error
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_each_fault_says_what_to_do_and_who_can_mend_it(fault: Fault) -> None:
+def test_each_fault_has_a_sentence_and_the_type_of_who_can_resolve_it(fault: Fault) -> None:
     assert fault.message.endswith(".")
-    assert (
-        fault.failure_type
-        is {
-            Action.STOP: FailureType.config_error,
-            Action.RETRY: FailureType.transient_error,
-            Action.SKIP: FailureType.system_error,
-            Action.REFUSE: FailureType.system_error,
-        }[fault.action]
-    )
+    assert fault.message.count(". ") >= 1, "what happened, then what to do"
+    expected = {
+        Action.STOP: CONFIG,
+        Action.GONE: SYSTEM,
+        Action.REFUSED: CONFIG,
+        Action.RETRY: TRANSIENT,
+        Action.FAIL: SYSTEM,
+    }[fault.action]
+    if fault in (faults.OUTAGE, faults.INTERRUPTED):
+        expected = TRANSIENT
+    assert fault.failure_type is expected
     error = ListrakError(fault, "ReportX of message 7: HTTP 500")
-    detail = "" if fault.says_all else " (ReportX of message 7: HTTP 500)"
+    detail = "" if fault.hide_detail else " (ReportX of message 7: HTTP 500)"
     assert error.message == fault.message + detail
     assert error.internal_message == f"{fault.name}: ReportX of message 7: HTTP 500"
     assert str(error) == error.message
     assert error.failure_type is fault.failure_type
 
 
-def test_names_of_faults_are_unique() -> None:
+def test_the_table_has_every_fault_once() -> None:
+    declared = [value for value in vars(faults).values() if isinstance(value, Fault)]
+    assert declared == list(FAULTS)
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
 
 
-def test_given_secrets_and_addresses_when_redacted_then_neither_is_left() -> None:
-    text = "user  john@example.com\n<o'brien+7&sons@example.co.uk>: password hunter2"
-    assert redact(text, ("hunter2",)) == "user <address> <<address>>: password ****".replace(
-        "<<address>>", "<o'<address>>"
-    )
-    assert "@" not in redact(text)
+# What is shown of the service's text
 
 
-def test_given_a_secret_at_the_cut_when_redacted_then_no_part_of_it_is_left() -> None:
-    text = "x" * 295 + "hunter2" + "y" * 100
-    told = redact(text, ("hunter2",))
-    assert "hun" not in told
-    assert len(told) <= 301
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jane.roe@customer.example",
+        "<jane.roe@customer.example>:",
+        "o'brien+7&roe@customer.example",
+        "roe,jane@customer.example",
+        "/contacts?email=jane.roe%40customer.example&list=7:",
+        "jane.roe&#64;customer.example",
+        "jane.roe&#064;customer.example",
+        "jane.roe&#x40;customer.example",
+        "jane.roe\\u0040customer.example",
+        "roe@[10.0.0.1]",
+        '"jane roe"@customer.example',
+        "&quot;jane roe&quot;@customer.example",
+        '\\"jane roe\\"@customer.example',
+        '"jane roe"%40customer.example',
+        "roe @ customer.example",
+        "roe &#64; customer.example",
+    ],
+)
+def test_an_address_is_masked_in_every_spelling(address: str) -> None:
+    shown = redact(f"Bad contact {address} in list 7")
+    assert shown == "Bad contact <address> in list 7"
 
 
-def test_given_an_error_with_values_when_unexpected_then_only_places_are_told() -> None:
+def test_an_address_at_the_cut_is_masked_or_dropped() -> None:
+    for length in range(440, 520):
+        shown = redact("x" * 200 + " " + "y" * (length - 201) + " roe@customer.example z")
+        assert "roe" not in shown
+        assert "customer" not in shown
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "hunter 22 hunter", "h" * 80])
+def test_a_secret_at_the_cut_is_masked_or_dropped(secret: str) -> None:
+    for length in range(150, 620):
+        for before in ("x " * length, f"{secret} " * 4 + "x " * (length - 4)):
+            shown = redact((before + secret + " y" * 400), (secret,))
+            assert "h" not in shown
+            assert len(shown) <= 301
+
+
+def test_only_the_beginning_of_a_long_text_is_shown_and_space_is_folded() -> None:
+    assert redact("a\n\t b") == "a b"
+    assert redact("word " * 100_000) == ("word " * 60 + "…")
+
+
+@pytest.mark.parametrize("run", ["x", "@", "%", "&", '"', '"@', "&#", "x@", "[", "%4", " ", "' \""])
+def test_a_text_of_any_length_costs_no_more_than_its_beginning(run: str) -> None:
+    text = run * 1_000_000
+    began = time.monotonic()
+    assert len(redact(text, secret_spellings("p&ss<w>\"o'rd%"))) <= 301
+    assert time.monotonic() - began < 0.5
+
+
+PASSWORDS = ["p&ss<w>\"ö'rd%", "a  b\tc", "ö@é", "\\n\\u0041", "+ /?", "'\"&<>", "😀ü"]
+SPELLINGS = {
+    "plain": str,
+    "folded": lambda password: " ".join(password.split()),
+    "XML": escape,
+    "XML with quotes": lambda password: escape(password, {'"': "&quot;", "'": "&apos;"}),
+    "HTML by .NET": lambda password: escape(password, {'"': "&quot;", "'": "&#39;"}),
+    "HTML by .NET, letters as numbers": lambda password: (
+        escape(password, {'"': "&quot;", "'": "&#39;"})
+        .encode("ascii", "xmlcharrefreplace")
+        .decode()
+    ),
+    "HTML by Python": html.escape,
+    "URL": lambda password: quote(password, safe=""),
+    "URL in lower case": lambda password: re.sub(
+        "%..", lambda code: code[0].lower(), quote(password, safe="")
+    ),
+    "form": quote_plus,
+    "JSON": lambda password: json.dumps(password)[1:-1],
+    "JSON in UTF-8": lambda password: json.dumps(password, ensure_ascii=False)[1:-1],
+    "Python": lambda password: repr(password)[1:-1],
+}
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_password_is_masked_in_every_spelling(password: str, spell: Callable[[str], str]) -> None:
+    secrets = secret_spellings(password)
+    assert list(map(len, secrets)) == sorted(map(len, secrets), reverse=True)
+    shown = redact(f"The password [{spell(password)}] is wrong", secrets)
+    assert shown == "The password [****] is wrong"
+
+
+def test_an_unexpected_error_shows_where_it_happened_and_no_value() -> None:
     value = "somebody@example.com"
     try:
         try:
@@ -181,14 +256,7 @@ def test_given_an_error_with_values_when_unexpected_then_only_places_are_told() 
         except KeyError as error:
             raise ValueError(value) from error
     except ValueError as error:
-        told = unexpected("message_opens", error)
-    message = told.as_airbyte_message()
-    text = repr(message)
-    assert "somebody" not in text
-    assert "ValueError" in text
-    assert "test_faults.py" in text
-
-
-def test_the_table_in_the_documentation_is_the_table_of_faults() -> None:
-    assert TABLE.read_text(encoding="utf-8") == table(), "run: python -m unit_tests.soap.docs_table"
-    assert TABLE.is_relative_to(Path(__file__).resolve().parents[2] / "docs")
+        shown = repr(unexpected("message_opens", error).as_airbyte_message())
+    assert "somebody" not in shown
+    assert "ValueError" in shown
+    assert "test_faults.py" in shown

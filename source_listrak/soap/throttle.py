@@ -1,0 +1,184 @@
+"""When a request may be sent: how many at once, how many a second, and none after a stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+from source_listrak.soap.faults import INTERRUPTED, ListrakError
+
+FAILURES_IN_A_ROW = 5
+"""Different subjects that failed in a row, without a success between: the service may be down."""
+
+
+class Clock:
+    """The time, and waiting; tests pass a clock of their own."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow."""
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        """Wait until an event or for some seconds, whichever is shorter."""
+        event.wait(seconds)
+
+
+class CircuitBreaker:
+    """Stops every request once one error has shown that no further request can help.
+
+    :ivar clock: what the requests are timed by
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self._tripped = threading.Event()
+        self._lock = threading.Lock()
+        self._error: ListrakError | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def error(self) -> ListrakError | None:
+        """The error that stopped the sync, None while it runs."""
+        return self._error
+
+    def on_trip(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the breaker trips, to wake up threads that wait."""
+        self._listeners.append(listener)
+
+    def trip(self, error: ListrakError) -> None:
+        """Stop the sync; the first error is kept."""
+        with self._lock:
+            if self._error is not None:
+                return
+            self._error = error
+            self._tripped.set()
+        for listener in self._listeners:
+            listener()
+
+    def interrupt(self) -> None:
+        """Stop the sync because the process received a signal."""
+        self.trip(ListrakError(INTERRUPTED))
+
+    def check(self) -> None:
+        """Raise the error that stopped the sync, if any."""
+        if self._error is not None:
+            raise self._error
+
+    def wait(self, seconds: float) -> None:
+        """Wait; raise at once when the sync is stopped meanwhile."""
+        self.clock.wait(self._tripped, seconds)
+        self.check()
+
+
+class FailureStreak:
+    """Counts the different subjects that failed in a row. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._subjects: set[Hashable] = set()
+
+    def failed(self, subject: Hashable) -> bool:
+        """Count a failure; True when it completes a streak, after which a new one begins."""
+        with self._lock:
+            self._subjects.add(subject)
+            if len(self._subjects) < FAILURES_IN_A_ROW:
+                return False
+            self._subjects.clear()
+            return True
+
+    def succeeded(self) -> None:
+        """End the streak."""
+        if self._subjects:
+            with self._lock:
+                self._subjects.clear()
+
+
+class Throttle:
+    """Shares one budget of requests among all workers: in flight, per second, and after a 429.
+
+    When the service reports that it is overloaded (429, 503), all requests pause and the number
+    in flight is halved; it then grows by one for each round of successes. This is the additive
+    increase and multiplicative decrease of TCP, which is known to settle.
+
+    :param workers: requests in flight at most
+    :param max_requests_per_second: None for no limit
+    """
+
+    def __init__(
+        self, workers: int, max_requests_per_second: float | None, breaker: CircuitBreaker
+    ) -> None:
+        self._workers = workers
+        self._limit = float(workers)
+        self._in_flight = 0
+        self._interval = 1 / max_requests_per_second if max_requests_per_second else 0.0
+        self._next_at = 0.0
+        self._not_before = 0.0
+        self._last_cut = 0.0
+        self._breaker = breaker
+        self._clock = breaker.clock
+        self._changed = threading.Condition()
+        breaker.on_trip(self._wake)
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be in flight now."""
+        return int(self._limit)
+
+    @contextmanager
+    def slot(self) -> Iterator[float]:
+        """Hold the right to one request in flight; yields when it began (monotonic seconds).
+
+        :raises ListrakError: the sync is stopped
+        """
+        wait = self._acquire()
+        try:
+            if wait > 0:
+                self._breaker.wait(wait)
+            yield self._clock.monotonic()
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify()
+
+    def slow_down(self, began: float, pause: float) -> None:
+        """Pause every request for `pause` seconds and halve their number.
+
+        :param began: when the rejected request began: of a burst of rejections only the first
+            halves, since the other requests were sent before it was known
+        """
+        with self._changed:
+            now = self._clock.monotonic()
+            self._not_before = max(self._not_before, now + pause)
+            if began >= self._last_cut:
+                self._last_cut = now
+                self._limit = max(1.0, self._limit / 2)
+
+    def speed_up(self) -> None:
+        """Count a success: after as many as are in flight, one more may be."""
+        if self._limit >= self._workers:
+            return
+        with self._changed:
+            self._limit = min(float(self._workers), self._limit + 1 / self._limit)
+            self._changed.notify()
+
+    def _acquire(self) -> float:
+        """Wait for a slot and take it; return the seconds until its request may be sent."""
+        with self._changed:
+            while True:
+                self._breaker.check()
+                pause = self._not_before - self._clock.monotonic()
+                is_full = self._in_flight >= self.limit
+                if not is_full and pause <= 0:
+                    break
+                self._changed.wait(None if is_full else pause)
+            self._in_flight += 1
+            now = self._clock.monotonic()
+            at = max(now, self._next_at)
+            self._next_at = at + self._interval
+            return at - now
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,46 @@
+"""Tables of the whole account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from source_listrak.streams.base import ListrakStream
+from source_listrak.sync.engine import FailedList
+from source_listrak.sync.reader import Rows, Slice
+
+ACCOUNT = 0
+"""The account's place among the lists, in keys and states."""
+
+
+class AccountStream(ListrakStream):
+    """One slice: the account."""
+
+    def list_ids(self) -> list[int]:
+        """Return the account in place of the lists."""
+        return [ACCOUNT]
+
+    def slices(self) -> Iterable[Slice | FailedList]:
+        """Yield the one slice."""
+        read_to = self.plan.read_to(ACCOUNT)
+        yield Slice(
+            key=(ACCOUNT,),
+            label="the account",
+            subject=("account", ACCOUNT),
+            arguments=self.span(self.plan.start(read_to)) if self.table.ranged else {},
+            read_to=read_to,
+        )
+
+
+class LoginStream(AccountStream):
+    """The lists, by the request that also proves the login."""
+
+    def log_in(self) -> Rows:
+        """Return all lists that the user sees.
+
+        :raises ListrakError: the login failed, or the lists could not be read
+        """
+        return self._fetch(Slice(key=(ACCOUNT,), label="the account", subject=None)).rows
+
+    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
+        """Yield what the login brought, of the lists to replicate."""
+        yield [dict(row) for row in self.work.lists]

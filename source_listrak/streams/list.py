@@ -1,0 +1,173 @@
+"""Tables sliced by list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from source_listrak.soap.faults import Action, ListrakError
+from source_listrak.streams.base import ListrakStream
+from source_listrak.sync.engine import FailedList
+from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.state import Key
+from source_listrak.sync.windows import MARGIN, Window, next_due, visit_finder, wall_end, wall_start
+from source_listrak.tables import TABLES
+
+ANALYTICS_BATCH = 2500
+"""Messages of one request for their analytics, at most (Listrak's help pages)."""
+
+
+class ListStream(ListrakStream):
+    """Rows of one list: all of them, or those of a span of dates."""
+
+    def slices(self) -> Iterable[Slice | FailedList]:
+        """Yield a slice per list."""
+        for list_id in self.plan.pending(self.list_ids()):
+            yield self.make_slice((list_id,), self._read_to(list_id))
+
+    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
+        """Return the slice of a list."""
+        (list_id,) = key
+        arguments: dict[str, Any] = {"ListID": list_id}
+        if self.table.ranged:
+            arguments |= self.span(self.plan.start(read_to))
+        return Slice(
+            key=key,
+            label=f"list {list_id}",
+            subject=("list", list_id),
+            arguments=arguments,
+            added={"ListID": list_id} if "ListID" in self.table.added else {},
+            read_to=read_to,
+        )
+
+    def _read_to(self, list_id: int) -> datetime | None:
+        """Return from when a list is read; all of it once in a cycle where rows come and go.
+
+        A contact that returns keeps its AdditionDate, so only a full read finds it.
+        """
+        read_to = self.plan.read_to(list_id)
+        if read_to is None or not self.table.departs:
+            return read_to
+        return None if next_due((list_id,), read_to, self.plan.end) else read_to
+
+    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+        """Return all removals of the days around now; None where they cannot be read.
+
+        Two days around now, so that neither the time zone nor the clock matters.
+        """
+        removals = ListStream(
+            TABLES["list_removals"], self.config, self.session, self.counts, self.work
+        )
+        zone, now = self.config.zone, self.session.now()
+        request = Slice(
+            key=slice_.key,
+            label=slice_.label,
+            subject=slice_.subject,
+            arguments={
+                "ListID": slice_.key[0],
+                "StartDate": wall_start(min(self.plan.end, now), zone) - MARGIN,
+                "EndDate": wall_end(now, zone) + MARGIN,
+            },
+        )
+        found: set[bytes] = set()
+        number = 1
+        try:
+            while rows := removals.fetch_page(request, number).rows:
+                found.update(map(orjson.dumps, rows))
+                number += 1
+        except ListrakError as error:
+            if error.fault.action is Action.STOP:
+                raise
+            self.session.logger.warning(
+                f"{self.name}: the removals of {slice_.label} could not be read, so contacts that "
+                f"others pushed off the pages while they were read go unnoticed: {error.message}"
+            )
+            return None
+        return frozenset(found)
+
+
+class ReportStream(ListStream):
+    """A report per list and window of dates, which other tables are sliced by, too."""
+
+    def fetch_report(self, list_id: int, window: Window | None) -> Rows:
+        """Return the rows of a list in a window; all of them without one.
+
+        :raises ListrakError: they could not be fetched
+        """
+        arguments: dict[str, Any] = {"ListID": list_id}
+        if window is not None:
+            arguments |= {
+                "StartDate": window.start,
+                "EndDate": window.end,
+                "IncludeTestMessages": self.config.include_test_messages,
+            }
+        request = Slice(
+            key=(list_id,),
+            label=f"list {list_id}",
+            subject=("list", list_id),
+            arguments=arguments,
+            added={"ListID": list_id},
+        )
+        return self._fetch(request).rows
+
+    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
+        """Return the slice of a list, whose rows come with the shared report."""
+        return Slice(key, f"list {key[0]}", ("list", key[0]), read_to=read_to)
+
+    def slices(self) -> Iterable[Slice | FailedList]:
+        """Yield a slice per list; when no more are handed out, no fetched rows may wait for one."""
+        try:
+            yield from super().slices()
+        finally:
+            self.work.reports[self.name].release()
+
+    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
+        """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
+        list_id = slice_.key[0]
+        report = self.work.reports[self.name]
+        text = self.session.dates.date_time
+        spans = [
+            (text(visit.span.start.isoformat()) or "", text(visit.span.end.isoformat()) or "~")
+            for visit in self.plan.visits(list_id, self.table)
+        ]
+        for window, rows in report.take_rows(list_id):
+            # A window ends where the next one begins: should the service include the end, a
+            # message sent at that very moment would come twice.
+            end = (text(window.end.isoformat()) if window else None) or "~"
+            yield [
+                row
+                for row in rows
+                if (sent := row.get("SendDate")) is None
+                or (sent < end and any(first <= sent < last for first, last in spans))
+            ]
+
+
+class AnalyticsStream(ListStream):
+    """Rows of many messages a request, those that a list sent."""
+
+    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
+        """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""
+        list_id = slice_.key[0]
+        found = self.messages_of(list_id)
+        for first in range(0, len(found), ANALYTICS_BATCH):
+            batch = found[first : first + ANALYTICS_BATCH]
+            request = Slice(
+                key=slice_.key,
+                label=slice_.label,
+                subject=slice_.subject,
+                arguments={"MsgIDs": batch},
+            )
+            yield self._fetch(request).rows
+
+    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
+        """Return the slice of a list."""
+        return Slice(key, f"list {key[0]}", ("list", key[0]), read_to=read_to)
+
+    def messages_of(self, list_id: int) -> list[int]:
+        """Return the ids of the messages of a list that this sync reads."""
+        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
+        parents = self.work.reports["messages"].parents(list_id)
+        return [row[0] for row in parents if find(row[1]) is not None]

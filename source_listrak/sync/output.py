@@ -1,0 +1,137 @@
+"""How records, states and logs of the workers get out, in the order in which they were put.
+
+Record by record, the CDK takes 11 us of CPU from a worker to the output. So each worker serializes
+the records of a page itself, and the CDK passes the batch on as if it were one record.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from airbyte_cdk.models import (
+    AirbyteEstimateTraceMessage,
+    AirbyteMessage,
+    AirbyteRecordMessage,
+    AirbyteStateBlob,
+    AirbyteStateMessage,
+    AirbyteStateType,
+    AirbyteStreamState,
+    AirbyteStreamStatus,
+    AirbyteStreamStatusReason,
+    AirbyteStreamStatusReasonType,
+    AirbyteTraceMessage,
+    EstimateType,
+    StreamDescriptor,
+    TraceType,
+    Type,
+)
+from airbyte_cdk.sources.types import Record
+from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
+
+BATCH_RECORDS = 1000
+"""Records of one batch, at most."""
+
+QUEUE_ITEMS = 40
+"""Batches and other messages that wait for the output, at most: about 10 MB of batches."""
+
+_KEY = "batch"
+_LINE_END = orjson.Fragment(b"\n")
+
+
+class RecordBatch:
+    """Some records of one stream, serialized.
+
+    :ivar lines: a line for each record message, UTF-8
+    :ivar count: the number of records
+    """
+
+    __slots__ = ("count", "lines", "stream")
+
+    def __init__(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.stream = stream
+        self.count = len(rows)
+        head = b'{"type":"RECORD","record":{"stream":%b,"data":' % orjson.dumps(stream)
+        tail = b',"emitted_at":%d}}\n' % (time.time_ns() // 1_000_000)
+        # One call for all rows costs a tenth of a call for each. JSON has no raw line end within
+        # its texts, so the separators are found again without doubt.
+        separated = [item for row in rows for item in (row, _LINE_END)]
+        lines = orjson.dumps(separated[:-1])[1:-1]
+        self.lines = head + lines.replace(b",\n,", tail + head) + tail
+
+    def messages(self) -> Iterator[AirbyteMessage]:
+        """Yield the records as single messages."""
+        for line in self.lines.splitlines():
+            record = orjson.loads(line)["record"]
+            yield AirbyteMessage(type=Type.RECORD, record=AirbyteRecordMessage(**record))
+
+
+def as_batches(stream: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
+    """Yield records of the CDK, each of which carries a batch."""
+    for first in range(0, len(rows), BATCH_RECORDS):
+        batch = RecordBatch(stream, rows[first : first + BATCH_RECORDS])
+        yield Record({_KEY: batch}, stream_name=stream)
+
+
+def batch_of(message: AirbyteMessage) -> RecordBatch | None:
+    """Return the batch that a message carries, None for any other message."""
+    if message.record is None:
+        return None
+    batch = message.record.data.get(_KEY)
+    return batch if isinstance(batch, RecordBatch) else None
+
+
+def make_queue() -> queue.Queue[Any]:
+    """Return the one queue of records, states and traces.
+
+    On two queues, a state could overtake the records that it counts.
+    """
+    return queue.Queue(QUEUE_ITEMS)
+
+
+def release(full: queue.Queue[Any]) -> None:
+    """Release the workers that wait for room: no one reads the queue any more."""
+    with full.not_full:
+        full.maxsize = sys.maxsize
+        full.not_full.notify_all()
+
+
+def rate_limited(stream: str) -> AirbyteMessage:
+    """Return the status of a stream that waits for a rate limit of the service."""
+    return as_airbyte_message(
+        StreamDescriptor(name=stream),
+        AirbyteStreamStatus.RUNNING,
+        [AirbyteStreamStatusReason(type=AirbyteStreamStatusReasonType.RATE_LIMITED)],
+    )
+
+
+def estimate(stream: str, rows: int) -> AirbyteMessage:
+    """Return how many records to expect of a stream."""
+    return AirbyteMessage(
+        type=Type.TRACE,
+        trace=AirbyteTraceMessage(
+            type=TraceType.ESTIMATE,
+            emitted_at=time.time() * 1000,
+            estimate=AirbyteEstimateTraceMessage(
+                name=stream, type=EstimateType.STREAM, row_estimate=rows
+            ),
+        ),
+    )
+
+
+def state_message(stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
+    """Return the state of a stream."""
+    return AirbyteMessage(
+        type=Type.STATE,
+        state=AirbyteStateMessage(
+            type=AirbyteStateType.STREAM,
+            stream=AirbyteStreamState(
+                stream_descriptor=StreamDescriptor(name=stream),
+                stream_state=AirbyteStateBlob(state),
+            ),
+        ),
+    )

@@ -1,0 +1,300 @@
+"""Reads one slice page by page, by one worker or by several, while the account moves.
+
+Pages are offsets into a live query. A row that is inserted pushes those behind it to later places,
+so in page order it only repeats rows. A row that departs pulls those behind it forward, so one is
+lost at the border of a page; only contacts depart, see `SliceRead`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+
+from source_listrak.soap.faults import REPEATED_PAGE, ListrakError
+from source_listrak.soap.rows import Page
+from source_listrak.sync.state import Key
+
+Rows = list[dict[str, Any]]
+
+EMPTY_PAGES_LIMIT = 3
+"""Empty pages in a row that are the end where pages with rows may follow an empty one."""
+
+REPEATED_ROWS_LIMIT = 3
+"""Repeated rows that are a loop; with pages of one row, equal rows can be two clicks in the same
+second."""
+
+PAGES_BEFORE_DIVISION = 8
+"""Pages with rows after which a slice is long, so that idle workers share the rest of it. A slice
+that ends before costs no request more than its pages; a longer one costs one more for each part."""
+
+PASSES_LIMIT = 3
+"""A row slips through a pass when it crosses the border of a page. To be lost it has to do so in
+each pass, so every pass divides what may be missing by about the page size over the departures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One unit of concurrency and of checkpointing.
+
+    :param key: its place in the order of generation
+    :param label: its name in log lines; no personal data
+    :param subject: the list, message or conversation that it is about; None: the login
+    :param arguments: of the request, but the page
+    :param added: columns that the rows do not carry themselves
+    :param read_to: until when it was read before; None: never
+    :param minimum: rows that a read of all of it cannot be below, by its counter; None: unknown
+    """
+
+    key: Key
+    label: str
+    subject: tuple[str, int] | None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    added: Mapping[str, Any] = field(default_factory=dict)
+    read_to: datetime | None = None
+    minimum: int | None = None
+
+
+class PageSource(Protocol):
+    """What a table gives to whoever reads its slices."""
+
+    def fetch_page(self, slice_: Slice, number: int) -> Page:
+        """Return one page of a slice, 1-based. :raises ListrakError: it could not be fetched"""
+        ...
+
+    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+        """Return what identifies all recent departures; None where they cannot be known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How slices of one table are read.
+
+    :param part_pages: pages of a part that a worker keeps of a long slice
+    :param departs: whether rows vanish while pages are read
+    :param tolerates_empty_pages: whether pages with rows may follow an empty one
+    """
+
+    part_pages: int
+    departs: bool = False
+    tolerates_empty_pages: bool = False
+
+
+def part_pages(workers: int) -> int:
+    """Return how many pages a worker keeps of a slice that proves long while it is read.
+
+    The length of a slice is unknown, so one worker at a time reads at its open end. Once a page
+    there has rows and another worker is idle, it fixes its own end a part further on and leaves
+    the rest to the idle one. With ten workers::
+
+        page   1 ─────── 9 ───────── 23 24 ───────── 38 39 ────────▶ until a page has no rows
+               └ alone   └ proves it     └ proves it     └ proves it
+
+    The open end moves one part for each response that is awaited, and a part takes as many
+    responses, so with fewer pages than workers some would always be idle; half as many more make
+    up for late responses.
+    """
+    return max(PAGES_BEFORE_DIVISION, workers * 3 // 2)
+
+
+class Part:
+    """Consecutive pages of a slice, read by one worker.
+
+    :ivar last: the last page, None while the end is open
+    :ivar next: the part behind, once the end is fixed
+    :ivar is_requested: whether its first page was requested
+    :ivar completes: whether the whole slice was read when this part was
+    """
+
+    def __init__(self, first: int = 1) -> None:
+        self.first = first
+        self.last: int | None = None
+        self.next: Part | None = None
+        self.is_requested = False
+        self.completes = False
+        self._first_rows: Rows = []
+        self._error: Exception | None = None
+        self._is_known = threading.Event()
+
+    def publish(self, rows: Rows, error: Exception | None = None) -> None:
+        """Make the rows of the first page, or its error, known to the part before."""
+        if not self._is_known.is_set():
+            self._first_rows = rows
+            self._error = error
+            self._is_known.set()
+
+    def knows_any(self, rows: Rows) -> bool:
+        """Return whether one of `rows` was on the first page; wait for that page.
+
+        :raises ListrakError: the first page could not be fetched
+        """
+        self._is_known.wait()
+        if self._error is not None:
+            raise self._error
+        known = set(map(orjson.dumps, self._first_rows))
+        return not known.isdisjoint(map(orjson.dumps, rows))
+
+
+class SliceRead:
+    """One slice being read, shared by the workers that read parts of it.
+
+    Where rows depart, all departures of the days around now are requested before and after the
+    pages: equal answers prove that no row left during the pass. Otherwise the slice is read again,
+    `PASSES_LIMIT` passes at most.
+
+    :ivar rows: rows read so far in this pass, without those that parts read twice
+    :ivar error: why the slice failed, in any of its parts
+    :param divide: offers a part to an idle worker; returns whether there is one
+    :param warn: called with a sentence when not even the last pass could be proved
+    """
+
+    def __init__(
+        self,
+        source: PageSource,
+        slice_: Slice,
+        settings: ReadSettings,
+        divide: Callable[[SliceRead, Part], bool],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.slice = slice_
+        self.rows = 0
+        self.error: Exception | None = None
+        self._source = source
+        self._settings = settings
+        self._divide = divide
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._parts = 1
+        self._passes = 1
+        self._departures: frozenset[bytes] | None = None
+        self._pages: set[int] = set()
+        self._repeated_rows = 0
+
+    def read(self, part: Part) -> Iterator[Rows]:
+        """Yield the rows of a part, page by page; behind the last part, those of further passes.
+
+        :raises ListrakError: a request failed permanently, here or in another part
+        """
+        try:
+            if part.first == 1 and self._settings.departs:
+                first = self._source.fetch_page(self.slice, 1).rows
+                if not first or not self._source.fetch_page(self.slice, 2).rows:
+                    yield first
+                    if first and self.slice.read_to is None:
+                        # What moved to the first page before the second one was requested. Other
+                        # reads leave it to the next full one.
+                        yield self._source.fetch_page(self.slice, 1).rows
+                    part.completes = True
+                    return
+                self._departures = self._source.departures(self.slice)
+            yield from self._read_part(part)
+            while self._is_last_part():
+                if self._is_proved():
+                    part.completes = True
+                    return
+                yield from self._read_part(Part())
+        except Exception as error:
+            self.error = self.error or error
+            part.publish([], error)
+            raise
+
+    def _read_part(self, part: Part) -> Iterator[Rows]:
+        number, empty = part.first, 0
+        while part.last is None or number <= part.last:
+            if self.error is not None:
+                raise self.error
+            part.is_requested = True
+            page = self._source.fetch_page(self.slice, number)
+            part.publish(page.rows)
+            if page.rows:
+                empty = 0
+                self._note(page.rows, number)
+                is_long = part.first > 1 or number > PAGES_BEFORE_DIVISION
+                if part.last is None and is_long:
+                    self._offer_rest(part, number + self._settings.part_pages)
+                yield page.rows
+            else:
+                empty += 1
+                may_go_on = self._settings.tolerates_empty_pages and page.present
+                if not may_go_on or empty >= EMPTY_PAGES_LIMIT:
+                    return
+            number += 1
+        yield from self._read_overlap(part)
+
+    def _note(self, rows: Rows, number: int) -> None:
+        """Count the rows of a page; a page that came before means that paging does not end."""
+        # Recipients without an address look alike, and say nothing about the page.
+        is_telling = any(len(row) > len(self.slice.added) for row in rows)
+        page = hash(orjson.dumps(rows))
+        with self._lock:
+            self.rows += len(rows)
+            if is_telling and page in self._pages:
+                self._repeated_rows += len(rows)
+            self._pages.add(page)
+            is_loop = self._repeated_rows >= REPEATED_ROWS_LIMIT
+        if is_loop:
+            raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
+
+    def _offer_rest(self, part: Part, first: int) -> None:
+        """Leave the pages from `first` on to an idle worker, if there is one."""
+        rest = Part(first)
+        with self._lock:
+            self._parts += 1
+        if self._divide(self, rest):
+            part.last, part.next = first - 1, rest
+        else:
+            with self._lock:
+                self._parts -= 1
+
+    def _read_overlap(self, part: Part) -> Iterator[Rows]:
+        """Yield the pages behind a part until one holds a row that the next part began with.
+
+        Rows that were inserted after the next part had read its first page, and before this part
+        read its last one, pushed others across the border between the two, unseen by either::
+
+            this part            ... 14  15 │ 16 ◀─ pushed here after the next part had read 16
+            the next part                   │ 16  17 ...
+
+        Where the next part is requested only now, it sees what was pushed.
+        """
+        if part.last is None or part.next is None or not part.next.is_requested:
+            return
+        number = part.last + 1
+        while True:
+            rows = self._source.fetch_page(self.slice, number).rows
+            if not rows:
+                return
+            yield rows
+            if part.next.knows_any(rows):
+                return
+            number += 1
+
+    def _is_last_part(self) -> bool:
+        with self._lock:
+            self._parts -= 1
+            return self._parts == 0
+
+    def _is_proved(self) -> bool:
+        """Return whether the slice counts as read; if not, prepare the next pass."""
+        if self._departures is None:
+            return True
+        departures = self._source.departures(self.slice)
+        if departures in (None, self._departures):
+            return True
+        if self._passes == PASSES_LIMIT:
+            self._warn(
+                f"{self.slice.label}: contacts left during each of {PASSES_LIMIT} passes, so very "
+                "few others may be missing until the list's next full read, within a week."
+            )
+            return True
+        self._departures = departures
+        self._passes += 1
+        self._parts = 1
+        self.rows = self._repeated_rows = 0
+        self._pages.clear()
+        return False

@@ -1,0 +1,178 @@
+"""The state of one stream, as Airbyte keeps it between syncs, and what is done while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+VERSION = 2
+"""Version of the state's format."""
+
+OWED_LIMIT = 10_000
+"""Slices that a state can owe: about 1 MB. Beyond it the window stays open."""
+
+
+def _as_utc(instant: datetime) -> str:
+    return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Instant = Annotated[datetime, PlainSerializer(_as_utc, when_used="json")]
+
+Key = tuple[int, ...]
+"""A slice: (list,), (list, message) or (list, conversation); slices are generated ascending."""
+
+
+class Owed(NamedTuple):
+    """A slice that could not be read.
+
+    :param key: (list,) stands for all slices of that list
+    :param read_to: until when it was read; None: never
+    :param noticed: since when it is owed
+    :param gone: whether the service answers 404, so that it may never come back
+    """
+
+    key: Key
+    read_to: Instant | None
+    noticed: Instant
+    gone: bool
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Running(_Model):
+    """A window that is not finished.
+
+    :param end: its end, fixed when it began
+    :param full_refresh: whether a full refresh began it
+    :param since: its start date
+    :param lists: the lists that it began with
+    :param to: all slices up to this one are done, except `open`; None: none
+    """
+
+    end: Instant
+    full_refresh: bool
+    since: Instant
+    lists: tuple[int, ...]
+    to: Key | None = None
+    open: tuple[Key, ...] = ()
+
+    def is_done(self, key: Key) -> bool:
+        """Return whether an earlier attempt finished a slice."""
+        return (
+            self.to is not None
+            and key <= self.to
+            and key not in self.open
+            and key[:1] not in self.open
+        )
+
+    def is_list_done(self, list_id: int) -> bool:
+        """Return whether an earlier attempt finished all slices of a list."""
+        return (
+            self.to is not None
+            and (self.to == (list_id,) or (list_id + 1,) <= self.to)
+            and not any(key[0] == list_id for key in self.open)
+        )
+
+
+class StreamState(_Model):
+    """What a stream has read.
+
+    :param since: the start date up to which `synced_to` holds; an earlier one starts again
+    :param test_messages: whether test messages were read
+    :param time_zone: the zone in which the dates were read
+    :param synced_to: all before this instant was read, of `lists`, but what is owed
+    """
+
+    version: Literal[2] = 2
+    since: Instant
+    test_messages: bool
+    time_zone: str
+    synced_to: Instant | None = None
+    lists: tuple[int, ...] = ()
+    running: Running | None = None
+    owed: Annotated[tuple[Owed, ...], Field(max_length=2 * OWED_LIMIT)] = ()
+
+    @model_validator(mode="after")
+    def _has_zones(self) -> StreamState:
+        instants = [self.since, self.synced_to]
+        instants += [self.running.end, self.running.since] if self.running else []
+        instants += [instant for owed in self.owed for instant in (owed.read_to, owed.noticed)]
+        if any(instant is not None and instant.tzinfo is None for instant in instants):
+            raise ValueError("an instant without a zone")
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the state as Airbyte stores it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class FutureStateVersion(Exception):
+    """The state was written by a later version of the connector."""
+
+
+def load(state: Mapping[str, Any]) -> tuple[StreamState | None, str]:
+    """Return a state, None where there is none, and what the log says about it.
+
+    What cannot be understood never skips data: it counts as no state.
+
+    :raises FutureStateVersion: the state was written by a later version of the connector
+    """
+    if not state or set(state) == {"__ab_no_cursor_state_message"}:
+        return None, ""
+    version = state.get("version")
+    if isinstance(version, (int, float)) and version > VERSION:
+        raise FutureStateVersion(version)
+    if version == 1:
+        return None, "The state has the format of an earlier version; reading from the start date."
+    if version != VERSION:
+        return None, "The state was not written by this connector; reading from the start date."
+    try:
+        return StreamState.model_validate(dict(state)), ""
+    except ValidationError:
+        return None, "The state is damaged; reading from the start date."
+
+
+class Checkpoint:
+    """Which slices of a window are done: all up to `to`, except those that are open. Thread-safe.
+
+    Slices begin in ascending order and finish in any. An open (list,) keeps all slices of that
+    list open. ::
+
+        begun     (1, 7)  (1, 9)  (2, 3)  (2, 8)        to   = (2, 8)
+        finished  (1, 7)          (2, 3)                open = (1, 9), (2, 8)
+    """
+
+    def __init__(self, to: Key | None = None, open_keys: Iterable[Key] = ()) -> None:
+        self._lock = threading.Lock()
+        self._to = to
+        self._open = set(open_keys)
+
+    def begin(self, key: Key) -> None:
+        """Note that a slice is being read."""
+        with self._lock:
+            self._open.add(key)
+            self._to = max(self._to or key, key)
+
+    def finish(self, key: Key) -> None:
+        """Note that all records of a slice are on their way to the output."""
+        with self._lock:
+            self._open.discard(key)
+
+    def snapshot(self) -> tuple[Key | None, tuple[Key, ...]]:
+        """Return `to` and what is open up to it, at most `OWED_LIMIT` slices.
+
+        What lies behind the first slice too many is read again by the next attempt.
+        """
+        with self._lock:
+            open_keys = sorted(self._open)
+            to = self._to
+        if len(open_keys) > OWED_LIMIT:
+            to = open_keys[OWED_LIMIT - 1]
+            open_keys = open_keys[:OWED_LIMIT]
+        return to, tuple(open_keys)

@@ -1,0 +1,205 @@
+"""Which spans of time a sync requests: pure functions of instants, months and ids.
+
+Instants are aware datetimes in UTC. Listrak compares and writes wall-clock times of the account's
+time zone without an offset, so requests carry wall-clock times: naive datetimes, here and in
+requests only::
+
+            previous sync                                   this sync
+     ──────────┬──────────────┬───────────────────────────────┬─────────────┬──▶ time
+       synced_to − lookback   synced_to                  window_end     + MARGIN
+               └──────────────┴─────────── requested ─────────┴─────────────┘
+
+The window's end is the start of this sync. What is requested ends a day later, so that neither a
+wrong time zone nor a clock that is off hides what has already happened.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+CYCLE = timedelta(days=7)
+"""How often what is old is read again: the messages of an old month, all contacts of a list."""
+
+MARGIN = timedelta(days=1)
+"""How far after the window's end a request reaches: more than any two time zones of the Americas,
+or of Europe and America, are apart."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+LONGEST_SPAN = timedelta(weeks=53)
+"""The span of one request for messages, which the API does not page: a year and its margin."""
+
+
+def wall_start(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return a wall-clock time no later than any that the clock shows from `instant` on.
+
+    In the hour before the clock is put back, later instants show earlier times::
+
+        instants   05:30Z ─── instant ─── 06:00Z ────────── 07:00Z
+        wall        01:30      01:45      01:00 again        02:00
+                               └ 01:15 to 01:45 comes again: the window starts at 00:45
+
+    (an hour back at most; rows that are read twice for it carry the same keys).
+    """
+    return _wall(instant, min(_offsets_around(instant, zone)))
+
+
+def wall_end(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return a wall-clock time later than any that the clock showed before `instant`."""
+    return _wall(instant, max(_offsets_around(instant, zone)))
+
+
+def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant of a wall-clock time, the first one in a repeated hour."""
+    return wall.replace(tzinfo=zone).astimezone(timezone.utc)
+
+
+def to_micros(instant: datetime) -> int:
+    """Return microseconds since 1970 of an instant."""
+    return round((instant - _EPOCH).total_seconds() * 1_000_000)
+
+
+def _wall(instant: datetime, offset: timedelta) -> datetime:
+    return instant.astimezone(timezone.utc).replace(tzinfo=None) + offset
+
+
+def _offsets_around(instant: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
+    """Return the offsets of both readings of the time that the clock shows at `instant`.
+
+    They differ only in the repeated hour; a clock never shows a time of the missing hour.
+    """
+    local = instant.astimezone(zone)
+    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    assert first is not None and second is not None
+    return first, second
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A half-open span [start, end) of wall-clock time, to the second."""
+
+    start: datetime
+    end: datetime
+
+
+def merge(windows: Iterable[Window]) -> list[Window]:
+    """Return the union of windows, ascending, each at most `LONGEST_SPAN` long.
+
+    Windows that touch become one, so that months that are due together are one request.
+    """
+    merged: list[Window] = []
+    for window in sorted(windows):
+        if merged and window.start <= merged[-1].end:
+            merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
+        else:
+            merged.append(window)
+    tiles = []
+    for window in merged:
+        start = window.start
+        while start < window.end:
+            end = min(start + LONGEST_SPAN, window.end)
+            tiles.append(Window(start, end))
+            start = end
+    return tiles
+
+
+def next_due(key: tuple[int, ...], after: datetime, until: datetime) -> datetime | None:
+    """Return the first instant in (after, until] at which `key` is due, None without one.
+
+    Each key has instants of its own, one `CYCLE` apart, so that every sync revisits about the
+    same number of keys.
+    """
+    cycle = int(CYCLE.total_seconds())
+    phase = zlib.crc32(repr(key).encode()) % cycle
+    last = int(after.timestamp())
+    due = datetime.fromtimestamp(last - (last - phase) % cycle + cycle, timezone.utc)
+    return due if due <= until else None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The messages that a list sent in a span, and until when their activity was read.
+
+    :param read_to: an instant; None: nothing of them was read
+    """
+
+    span: Window
+    read_to: datetime | None
+
+
+def visits(
+    list_id: int,
+    *,
+    since: datetime,
+    read_to: datetime | None,
+    until: datetime,
+    recent: timedelta,
+    monthly: bool,
+    zone: ZoneInfo,
+) -> list[Visit]:
+    """Return which messages of a list a sync reads, ascending by the date they were sent.
+
+    Recent messages are read on every sync, from `read_to` on. Older ones are revisited by month of
+    sending, each (list, month) once in a `CYCLE`, when one of its instants lies in
+    (read_to, until]::
+
+        instants of one month     ┊     ●──────────CYCLE────────────●                    ●
+                                  ┊  previous                     due
+        ──────────────────────────┴──────┴──┬───────────────────────┴──┬───────▶ time
+                                         read_to                     until
+                                  └ lookback ┘
+        its activity is read from [previous − lookback ............... until)
+
+    The previous instant was not after `read_to`, so the sync that was due then read up to its own
+    window's end, which lies after that instant: nothing lies between the two windows, whatever the
+    gap between the syncs. What was recent at the last sync was read up to `read_to`, too.
+
+    :param since: the start date
+    :param read_to: until when the list was read; None: all messages since the start date
+    :param until: the window's end
+    :param recent: messages sent in this time before `read_to` are recent
+    :param monthly: whether older messages are revisited
+    """
+    first, last = wall_start(since, zone), wall_end(until, zone) + MARGIN
+    if read_to is None:
+        return [Visit(Window(first, last), None)]
+    border = max(first, wall_start(read_to - recent, zone))
+    found = []
+    start = first
+    while monthly and start < border:
+        end = min(_next_month(start), border)
+        due = next_due((list_id, start.year, start.month), read_to, until)
+        if due is not None:
+            found.append(Visit(Window(start, end), due - CYCLE))
+        start = end
+    found.append(Visit(Window(border, last), read_to))
+    return found
+
+
+def visit_finder(found: list[Visit], zone: ZoneInfo) -> Callable[[int], Visit | None]:
+    """Return a function from a send date to the visit it falls into.
+
+    It takes microseconds since 1970. A negative number is no date: such a message may come with
+    any of the spans, so it belongs to the visit that reads furthest back.
+    """
+    furthest = min(found, key=lambda visit: visit.read_to or _EPOCH)
+    starts = [to_micros(instant_of(visit.span.start, zone)) for visit in found]
+    ends = [to_micros(instant_of(visit.span.end, zone)) for visit in found]
+
+    def find(sent: int) -> Visit | None:
+        if sent < 0:
+            return furthest
+        place = bisect_right(starts, sent) - 1
+        return found[place] if place >= 0 and sent < ends[place] else None
+
+    return find
+
+
+def _next_month(wall: datetime) -> datetime:
+    first = wall.replace(day=1, hour=0, minute=0, second=0)
+    return (first + timedelta(days=32)).replace(day=1)

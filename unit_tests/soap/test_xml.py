@@ -1,0 +1,313 @@
+"""Bytes: every legal encoding and spelling is read, and nothing hostile gets through."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from source_listrak.soap import xml
+from source_listrak.soap.xml import (
+    HtmlPage,
+    MalformedResponse,
+    OversizedResponse,
+    RefusedResponse,
+    ResponseError,
+    parse,
+    readable_text,
+)
+from unit_tests.soap.pages import OPENS, SOAP_11, XSI, open_row, page
+
+
+def _contact(body: bytes, content_type: str | None = None) -> str:
+    text = parse(body, content_type).root.findtext(".//{*}ContactID")
+    assert text is not None
+    return str(text)
+
+
+# What is no envelope
+
+NOT_ENVELOPES: dict[str, bytes] = {
+    "nothing": b"",
+    "space": b" \n",
+    "plain text": b"Service Unavailable",
+    "JSON": b'{"error": "secret"}',
+    "cut short": page(OPENS, open_row())[:-30],
+    "cut short in a row": page(OPENS, open_row() * 9)[:700],
+    "other XML": b"<secret/>",
+    "an undefined entity": page(OPENS, open_row(contact="&secret;")),
+    "two roots": page(OPENS, open_row()) + b"<secret/>",
+    "an unbound prefix": page(OPENS, open_row()).replace(b"WSContactOpen", b"secret:WSContactOpen"),
+    "bytes that are not UTF-8": page(OPENS, open_row(contact="secret")).replace(b"secret", b"\xff"),
+    "deep nesting": page(OPENS, "<x>" * 400 + "</x>" * 400),
+    "deep nesting in a huge response": page(
+        OPENS, open_row(contact="x" * 11_000_000) + "<x>" * 400 + "</x>" * 400
+    ),
+    "very deep nesting": b"<x>" * 1_000_000,
+    "a NUL first": b"\0" + page(OPENS, open_row())[:-30],
+}
+
+
+@pytest.mark.parametrize("body", NOT_ENVELOPES.values(), ids=NOT_ENVELOPES)
+def test_what_is_not_an_envelope_is_malformed_and_its_text_is_not_in_the_error(body: bytes) -> None:
+    with pytest.raises(MalformedResponse) as caught:
+        parse(body)
+    assert not isinstance(caught.value, HtmlPage)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!DOCTYPE html><html><body><p>Down</body></html>",
+        b"\xef\xbb\xbf  <!-- x --><!doctype HTML>\n<html lang=en>",
+        b'<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/x.dtd">'
+        b'<html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
+        b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
+        b"<html><head><title>502</title></head><body>Bad Gateway<br></body></html>",
+        b"<HTML></HTML>",
+        b"<h1>Maintenance<br>",
+    ],
+)
+def test_a_web_page_is_recognised(body: bytes) -> None:
+    with pytest.raises(HtmlPage):
+        parse(body)
+
+
+def test_the_content_type_marks_a_web_page_but_not_an_envelope() -> None:
+    for body in (b"Down for maintenance", b"<down/>"):
+        with pytest.raises(HtmlPage):
+            parse(body, "text/html; charset=utf-8")
+    assert _contact(page(OPENS, open_row()), "text/html") == "c"
+
+
+# Hostile responses
+
+ENTITIES = "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(12))
+HOSTILE = {
+    "a document type": "<!DOCTYPE soap:Envelope>",
+    "entities that multiply": f'<!DOCTYPE x [<!ENTITY a0 "secret">{ENTITIES}]>',
+    "an external entity": '<!DOCTYPE x [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+    "an external subset": '<!DOCTYPE x SYSTEM "http://127.0.0.1:9/secret.dtd">',
+    "entities under the name of HTML": f'<!DOCTYPE html [<!ENTITY a0 "secret">{ENTITIES}]>',
+    "a document type after a comment": "<!-- c --><?pi?>\n<!DOCTYPE x [<!ENTITY a 'b'>]>",
+    "one behind a forbidden character": "<!DOC\x01TYPE x [<!ENTITY a 'b'>]>",
+    "one behind a forbidden reference": "<!DOC&#1;TYPE x [<!ENTITY a 'b'>]>",
+}
+
+
+@pytest.mark.parametrize("prolog", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("place", ['<x a="&a12;"/>', "<x>&a12;</x>", ""])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_document_type_is_refused_and_nothing_expands(
+    prolog: str, place: str, encoding: str
+) -> None:
+    body = page(OPENS, open_row() + place).decode()
+    body = body.replace('<?xml version="1.0" encoding="utf-8"?>', prolog)
+    began = time.monotonic()
+    with pytest.raises(RefusedResponse) as caught:
+        parse(body.encode(encoding))
+    assert time.monotonic() - began < 2
+    assert "secret" not in str(caught.value)
+
+
+def test_an_inclusion_is_never_followed() -> None:
+    include = (
+        '<i:include xmlns:i="http://www.w3.org/2001/XInclude" href="/etc/passwd" parse="text"/>'
+    )
+    root = parse(page(OPENS, open_row(contact=include))).root
+    assert "root:" not in "".join(map(str, root.itertext()))
+
+
+@pytest.mark.parametrize("element", ["<a/>", "<a b='' c=''/>", "<a>1</a>"])
+def test_a_response_of_small_elements_is_refused_before_it_fills_the_memory(element: str) -> None:
+    markup = element.count("<") + element.count("=")
+    many = element * (xml.MAX_MARKUP // markup)
+    with pytest.raises(OversizedResponse):
+        parse(page(OPENS, many))
+    few = element * (xml.MAX_MARKUP // markup // 20)
+    assert parse(page(OPENS, few)).removed_characters == 0
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["<!--", "<![CDATA[", "<?x ", "&#", "<a ", "<", "&#1;", "\n", "a", "&#x000", "<a>", "<a/>"],
+)
+def test_hostile_repetition_costs_no_more_than_its_length(opening: str) -> None:
+    body = page(OPENS, open_row() + opening * 200_000)[:-100]
+    began = time.monotonic()
+    with pytest.raises(ResponseError):
+        parse(body)
+    assert time.monotonic() - began < 5
+
+
+@settings(max_examples=300)
+@given(
+    st.binary(max_size=200), st.sampled_from([None, "text/xml; charset=utf-16", "text/html", ""])
+)
+def test_arbitrary_bytes_raise_response_errors_only(body: bytes, content_type: str | None) -> None:
+    with pytest.raises(ResponseError):
+        parse(body, content_type)
+    assert isinstance(readable_text(body, content_type), str)
+
+
+# Forbidden characters and huge texts
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "removed"),
+    [
+        ("a\x01b", "ab", 1),
+        ("a\0b\x0b", "ab", 2),
+        ("a&#x1F;b", "ab", 1),
+        ("a&#31;&#x0;b", "ab", 2),
+        ("a&#xD800;b", "ab", 1),
+        ("a&#xFFFE;b\uffff", "ab", 2),
+        ("\ufffe&#x41;\uffff", "A", 2),
+        ("a&#x110000;b&#99999999999999999999;", "ab", 2),
+        ("a&#2608512289;b&#" + "9" * 5000 + ";", "ab", 2),
+        ("a&#x1F;<![CDATA[&#x1F;]]>", "a&#x1F;", 1),
+        ("a&#x1F;<!-- &#x1F; -->b", "ab", 1),
+        ("a&#x1F;&#x41;&#10;&#x1F600;", "aA\n\U0001f600", 1),
+        ("a&amp;#x1F;\x02", "a&#x1F;", 1),
+        ("<![CDATA[&#x1F;]]>", "&#x1F;", 0),
+    ],
+)
+def test_characters_that_xml_forbids_are_removed_and_counted(
+    text: str, kept: str, removed: int
+) -> None:
+    body = page(OPENS, open_row(contact=text) + open_row(contact="next"))
+    document = parse(body)
+    contacts = [element.text for element in document.root.iter("{*}ContactID")]
+    assert contacts == [kept, "next"]
+    assert document.removed_characters == removed
+
+
+@pytest.mark.parametrize("text", ["&undefined;", "a & b", "]]>"])
+def test_nothing_else_that_is_not_well_formed_is_repaired(text: str) -> None:
+    with pytest.raises(MalformedResponse):
+        parse(page(OPENS, open_row(contact=text) + open_row(contact="\x01")))
+
+
+def test_a_text_of_more_than_10_mb_is_read() -> None:
+    text = "ä€" * 6_000_000
+    assert _contact(page(OPENS, open_row(contact=text))) == text
+
+
+# Encodings
+
+WORDS = "Käse – 東京 €"
+
+
+def _encoded(encoding: str, declared: str | None, text: str = WORDS) -> bytes:
+    body = page(OPENS, open_row(contact=text)).decode()
+    declaration = f' encoding="{declared}"' if declared else ""
+    return body.replace(' encoding="utf-8"', declaration).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared", "content_type"),
+    [
+        ("utf-8", None, None),
+        ("utf-8", "utf-8", "text/xml"),
+        ("utf-8", "UTF-8", 'text/xml; charset="UTF-8"'),
+        ("utf-8", "utf-16", None),
+        ("utf-8", "utf-16", "text/xml; charset=utf-8"),
+        ("utf-8", None, "text/xml; charset=utf-16"),
+        ("utf-8", "iso-8859-1", "text/xml; charset=utf-8"),
+        ("utf-8", "utf-8", "text/xml; charset=iso-8859-1"),
+        ("utf-8", "no-such-encoding", None),
+        ("utf-8", "unicode_escape", "text/xml; charset=utf-7"),
+        ("utf-8-sig", "iso-8859-1", "text/xml; charset=iso-8859-1"),
+        ("utf-16", "utf-16", "text/xml; charset=utf-8"),
+        ("utf-16", "utf-8", None),
+        ("utf-16-le", "utf-16", None),
+        ("utf-16-be", "utf-16", "text/xml; charset=utf-16"),
+    ],
+)
+def test_utf_8_and_utf_16_are_recognised_whatever_is_declared(
+    encoding: str, declared: str | None, content_type: str | None
+) -> None:
+    assert _contact(_encoded(encoding, declared), content_type) == WORDS
+
+
+@pytest.mark.parametrize(
+    ("declared", "content_type"),
+    [
+        ("iso-8859-1", None),
+        (None, "text/xml; charset=ISO-8859-1"),
+        ("windows-1252", "text/xml; charset=latin1"),
+        ("us-ascii", None),
+        ("utf-8", "text/xml; charset=iso-8859-1"),
+        ("iso-8859-1", "text/xml; charset=utf-8"),
+    ],
+)
+def test_latin_1_means_windows_1252_as_in_browsers(
+    declared: str | None, content_type: str | None
+) -> None:
+    assert _contact(_encoded("cp1252", declared, "Käse – €"), content_type) == "Käse – €"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (_encoded("cp1252", None, "Käse"), None),
+        (_encoded("cp1252", "utf-8", "Käse"), "text/xml; charset=utf-8"),
+        (_encoded("cp1252", "no-such-encoding", "Käse"), "text/xml; charset=utf-7"),
+        (_encoded("latin-1", "iso-8859-1", "\x81é"), None),
+        (_encoded("utf-16-le", "utf-16", "Käse")[:-1], None),
+        (b"\xed\xa0\x80", None),
+    ],
+)
+def test_what_cannot_be_decoded_is_malformed_and_never_garbled(
+    body: bytes, content_type: str | None
+) -> None:
+    with pytest.raises(MalformedResponse, match=r"^the response is not valid [A-Z0-9-]+$"):
+        parse(body, content_type)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"\xff broken [InvalidLogonAttempt]", None),
+        ("é [InvalidLogonAttempt]".encode("cp1252"), "text/plain; charset=iso-8859-1"),
+        ("[InvalidLogonAttempt]".encode("utf-16"), None),
+        (b"<html>[InvalidLogonAttempt]", "text/html; charset=nonsense"),
+    ],
+)
+def test_any_body_can_be_searched(body: bytes, content_type: str | None) -> None:
+    assert "[InvalidLogonAttempt]" in readable_text(body, content_type)
+
+
+def _subclasses(kind: type[ResponseError]) -> Iterator[type[ResponseError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def test_no_message_of_an_error_contains_anything_of_the_response() -> None:
+    bodies = [
+        page(OPENS, open_row(contact="&secret;")),
+        b"<!DOCTYPE secret>",
+        b"<html>secret",
+        b"<secret/>" * (xml.MAX_MARKUP + 1),
+    ]
+    raised = set()
+    for body in bodies:
+        with pytest.raises(ResponseError) as caught:
+            parse(body)
+        raised.add(caught.type)
+        assert not re.search("secret", f"{caught.value} {caught.value.args}")
+    assert raised == {
+        kind for kind in _subclasses(ResponseError) if kind.__module__ == xml.__name__
+    }
+
+
+def test_an_envelope_in_any_namespace_is_read() -> None:
+    assert parse(f'<Envelope {XSI} xmlns="{SOAP_11}"/>'.encode()).removed_characters == 0
