@@ -60,153 +60,112 @@ def _whole(value: Any) -> Any:
 _WHOLE = BeforeValidator(_whole)
 
 
+def _option(title: str, group: str, *, form: Mapping[str, Any] | None = None, **field: Any) -> Any:
+    """Return a field of the model.
+
+    :param group: the card of the form that shows it
+    :param form: further keywords of the form
+    :param field: constraints and examples
+    """
+    return Field(title=title, json_schema_extra={"group": group, **(form or {})}, **field)
+
+
+_START_DATE_FORM = {
+    "always_show": True,
+    # A date picker in Airbyte's form. Airbyte's server checks formats, too, so only a date is
+    # possible there; other callers do not.
+    "format": "date",
+    "pattern": _START_DATE,
+    "pattern_descriptor": "YYYY-MM-DD",
+}
+
+
 class ListrakConfig(BaseModel):
-    """The options of a connection. Unknown fields are ignored."""
+    """The options of a connection; what documents a field here is its text in the form.
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    Unknown fields are ignored.
+    """
 
-    username: Annotated[
-        str,
-        Field(
-            title="User name",
-            description="A Listrak user with Analytics Access, API Access and access to the lists "
-            "to replicate.",
-            min_length=1,
-            json_schema_extra={"group": "account"},
-        ),
-    ]
+    model_config = ConfigDict(
+        extra="ignore", strict=True, frozen=True, use_attribute_docstrings=True
+    )
+
+    username: Annotated[str, _option("User name", "account", min_length=1)]
+    """A Listrak user with Analytics Access, API Access and access to the lists to replicate."""
+
     password: Annotated[
         str,
-        Field(
-            title="Password",
-            description="The password of this user.",
-            min_length=1,
-            repr=False,
-            json_schema_extra={"group": "account", "airbyte_secret": True},
-        ),
+        _option("Password", "account", form={"airbyte_secret": True}, min_length=1, repr=False),
     ]
+    """The password of this user."""
+
     start_date: Annotated[
         str | None,
-        Field(
-            title="Start date",
-            description="Replicates messages sent and contacts added since this day, in the "
-            "account's time zone. Every message costs requests, so an earlier date makes the "
-            "first sync longer. Defaults to one year before the sync. Outside Airbyte's form, an "
-            "instant such as 2024-01-01T00:00:00Z is accepted, too.",
-            examples=["2024-01-01"],
-            json_schema_extra={
-                "group": "replicate",
-                "always_show": True,
-                # A date picker in Airbyte's form. Airbyte's server checks formats, too, so there
-                # only a date is possible; other callers do not.
-                "format": "date",
-                "pattern": _START_DATE,
-                "pattern_descriptor": "YYYY-MM-DD",
-            },
-        ),
+        _option("Start date", "replicate", form=_START_DATE_FORM, examples=["2024-01-01"]),
     ] = None
+    """Replicates messages sent and contacts added since this day, in the account's time zone. Every
+    message costs requests, so an earlier date makes the first sync longer. Defaults to one year
+    before the sync. Outside Airbyte's form, an instant such as 2024-01-01T00:00:00Z is accepted,
+    too."""
+
     list_ids: Annotated[
         list[Annotated[int, Field(ge=1), _WHOLE]] | None,
-        Field(
-            title="List IDs",
-            description="Replicates only these contact lists and their messages. Fewer lists "
-            "cost fewer requests. Defaults to all lists that the user can see.",
-            examples=[[12345, 67890]],
-            json_schema_extra={"group": "replicate", "always_show": True},
-        ),
+        _option("List IDs", "replicate", form={"always_show": True}, examples=[[12345, 67890]]),
     ] = None
-    include_test_messages: Annotated[
-        bool,
-        Field(
-            title="Include test messages",
-            description="Also replicates messages that were sent as a test. Each costs as many "
-            "requests as any other message.",
-            json_schema_extra={"group": "replicate"},
-        ),
-    ] = True
-    keep_repeated_events: Annotated[
-        bool,
-        Field(
-            title="Keep repeated events",
-            description="When off, the primary key of opens, reads, clicks, bounces and "
-            "unsubscribes is MsgID and EmailAddress. Where the destination removes duplicates "
-            "(Append + Deduped), this keeps only one of several opens, reads or clicks of a "
-            "message by the same contact; the others are lost. When on, the date of the event "
-            "(and the link of a click) is part of the key, and every event is kept. After "
-            "changing this, refresh the schema of the connection and the data of these streams.",
-            json_schema_extra={"group": "replicate"},
-        ),
-    ] = False
+    """Replicates only these contact lists and their messages. Fewer lists cost fewer requests.
+    Defaults to all lists that the user can see."""
+
+    include_test_messages: Annotated[bool, _option("Include test messages", "replicate")] = True
+    """Also replicates messages that were sent as a test. Each costs as many requests as any other
+    message."""
+
+    keep_repeated_events: Annotated[bool, _option("Keep repeated events", "replicate")] = False
+    """When off, the primary key of opens, reads, clicks, bounces and unsubscribes is MsgID and
+    EmailAddress. Where the destination removes duplicates (Append + Deduped), this keeps only one
+    of several opens, reads or clicks of a message by the same contact; the others are lost. When
+    on, the date of the event (and the link of a click) is part of the key, and every event is kept.
+    After changing this, refresh the schema of the connection and the data of these streams."""
+
     lookback_days: Annotated[
-        int,
-        Field(
-            title="Lookback window (days)",
-            description="Listrak can record an event days after it happened, so each incremental "
-            "sync reads this many days before the end of the previous sync again. Events recorded "
-            "even later can be missed until the next full refresh. More days cost more requests "
-            "and repeat more rows.",
-            ge=1,
-            le=30,
-            json_schema_extra={"group": "incremental"},
-        ),
-        _WHOLE,
+        int, _option("Lookback window (days)", "incremental", ge=1, le=30), _WHOLE
     ] = 7
-    skip_inactive_messages: Annotated[
-        bool,
-        Field(
-            title="Skip inactive messages",
-            description="Skips messages whose counters are zero: for example, opens are not "
-            "requested for a message without opens in its counter. When off, each message costs "
-            "several more requests, which find rows only where a counter is wrong.",
-            json_schema_extra={"group": "incremental"},
-        ),
-    ] = True
+    """Listrak can record an event days after it happened, so each incremental sync reads this many
+    days before the end of the previous sync again. Events recorded even later can be missed until
+    the next full refresh. More days cost more requests and repeat more rows."""
+
+    skip_inactive_messages: Annotated[bool, _option("Skip inactive messages", "incremental")] = True
+    """Skips messages whose counters are zero: for example, opens are not requested for a message
+    without opens in its counter. When off, each message costs several more requests, which find
+    rows only where a counter is wrong."""
+
     time_zone: Annotated[
         str,
-        Field(
-            title="Time zone of the account",
-            description="The time zone of the dates in Listrak, which carry no offset, as an IANA "
-            "name. A wrong zone shifts every date. Common zones: America/New_York (Eastern, the "
-            "likeliest), America/Chicago (Central), America/Denver (Mountain), America/Phoenix "
-            "(Arizona), America/Los_Angeles (Pacific), America/Toronto, Europe/London, "
-            "Europe/Berlin, Australia/Sydney and UTC, which gives the same values as Stitch.",
+        _option(
+            "Time zone of the account",
+            "service",
             examples=["America/New_York", "America/Chicago", "UTC"],
-            json_schema_extra={"group": "service"},
         ),
     ] = "America/New_York"
-    num_workers: Annotated[
-        int,
-        Field(
-            title="Concurrent requests",
-            description="The maximum number of requests in flight. More requests make a sync "
-            "faster until Listrak slows down.",
-            ge=1,
-            le=40,
-            json_schema_extra={"group": "service"},
-        ),
-        _WHOLE,
-    ] = 10
+    """The time zone of the dates in Listrak, which carry no offset, as an IANA name. A wrong zone
+    shifts every date. Common zones: America/New_York (Eastern, the likeliest), America/Chicago
+    (Central), America/Denver (Mountain), America/Phoenix (Arizona), America/Los_Angeles (Pacific),
+    America/Toronto, Europe/London, Europe/Berlin, Australia/Sydney and UTC, which gives the same
+    values as Stitch."""
+
+    num_workers: Annotated[int, _option("Concurrent requests", "service", ge=1, le=40), _WHOLE] = 10
+    """The maximum number of requests in flight. More requests make a sync faster until Listrak
+    slows down."""
+
     max_requests_per_second: Annotated[
-        float | None,
-        Field(
-            title="Requests per second",
-            description="The maximum number of requests sent per second. Set it to leave room for "
-            "other programs that use the account; a low limit makes a sync slower. Defaults to no "
-            "limit.",
-            examples=[5],
-            ge=0.01,
-            le=1000,
-            json_schema_extra={"group": "service"},
-        ),
+        float | None, _option("Requests per second", "service", examples=[5], ge=0.01, le=1000)
     ] = None
-    endpoint: Annotated[
-        str,
-        Field(
-            title="Endpoint",
-            description="The URL of the Listrak SOAP service. Change it only for tests or a proxy.",
-            json_schema_extra={"group": "service", "airbyte_hidden": True},
-        ),
-    ] = LIVE_ENDPOINT
+    """The maximum number of requests sent per second. Set it to leave room for other programs that
+    use the account; a low limit makes a sync slower. Defaults to no limit."""
+
+    endpoint: Annotated[str, _option("Endpoint", "service", form={"airbyte_hidden": True})] = (
+        LIVE_ENDPOINT
+    )
+    """The URL of the Listrak SOAP service. Change it only for tests or a proxy."""
 
     @model_validator(mode="before")
     @classmethod
@@ -312,6 +271,7 @@ class ListrakConfig(BaseModel):
             if field.get("default", ...) is None:
                 del field["default"]
             field["order"] = order
+            field["description"] = " ".join(field["description"].split())
         return {
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": "Listrak",
