@@ -494,6 +494,7 @@ def _make_reports(
             id_column=table.key[-1],
             date_column=table.cursor,
             counters=COUNTERS[name],
+            on_complete=partial(_log_found, connection.session.logger, name, tables),
         )
     return reports
 
@@ -509,6 +510,19 @@ def _reports_of(table: Table, config: ListrakConfig) -> list[str]:
     named, others = f"{table.parent}s", f"{table.parent}_deliveries"
     needs_others = table.counter in COUNTERS[others] and table.counter not in COUNTERS[named]
     return [named, others] if needs_others and config.skip_inactive_messages else [named]
+
+
+def _log_found(
+    logger: logging.Logger, report: str, tables: Sequence[Table], tally: Mapping[str, int]
+) -> None:
+    """Log how much there is to read of what a report names."""
+    children = [table for table in tables if table.parent == report.removesuffix("s")]
+    if children and tally["all"]:
+        # Two for each: a page of rows, and the empty page that ends them.
+        requests = 2 * sum(tally.get(table.counter or "", tally["all"]) for table in children)
+        logger.info(
+            f"Found {tally['all']:,} {report}; reading them takes about {requests:,} requests."
+        )
 
 
 def _as_concurrent(stream: ListrakStream, cursor: StateCursor, engine: Engine) -> DefaultStream:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from datetime import datetime
 from typing import Any
@@ -52,6 +53,10 @@ class Parents:
     def __len__(self) -> int:
         return len(self._packed) // self._width
 
+    def with_rows(self, place: int) -> int:
+        """Return how many have a counter, by its place, that is not zero."""
+        return len(self) - self._packed[2 + place :: self._width].count(0)
+
     def __iter__(self) -> Iterator[Sequence[int]]:
         """Yield (id, date, counters...) of each; the date in microseconds since 1970."""
         for start in range(0, len(self._packed), self._width):
@@ -65,6 +70,8 @@ class SharedReport:
     :param windows: the windows of a list that this sync needs; None: the whole report
     :param list_ids: all lists of this sync, ascending
     :param kept: the lists whose rows a selected table will take; only those are kept
+    :param on_complete: called when the last list is fetched, with the number of parents ("all") and
+        of those for which each counter is not zero
     :param ahead: lists that are fetched ahead, and lists whose rows may wait to be taken
     """
 
@@ -80,6 +87,7 @@ class SharedReport:
         id_column: str,
         date_column: str | None,
         counters: Sequence[str],
+        on_complete: Callable[[Mapping[str, int]], None] = lambda tally: None,
     ) -> None:
         self._fetch = fetch
         self._windows = windows
@@ -89,7 +97,10 @@ class SharedReport:
         self._ahead = ahead
         self._executor = executor
         self._columns = (id_column, date_column, tuple(counters))
-        self.counters = tuple(counters)
+        self._counters = tuple(counters)
+        self._on_complete = on_complete
+        self._tally: Counter[str] = Counter()
+        self._out = 0
         self._changed = threading.Condition()
         self._next = self._goal = 0
         self._waiting = 0
@@ -153,10 +164,19 @@ class SharedReport:
                 self._executor.submit(self._read, list_id, window)
                 for window in self._windows(list_id)
             ]
+            self._out += len(self._futures[list_id])
             self._next += 1
         self._changed.notify_all()
 
     def _read(self, list_id: int, window: Window | None) -> tuple[Parents, list[Row]]:
         rows = self._fetch(list_id, window)
         parents = Parents(rows, *self._columns)
+        with self._changed:
+            self._tally["all"] += len(parents)
+            for place, counter in enumerate(self._counters):
+                self._tally[counter] += parents.with_rows(place)
+            self._out -= 1
+            is_complete = self._next == len(self._list_ids) and not self._out
+        if is_complete:
+            self._on_complete(self._tally)
         return parents, rows if list_id in self._kept else []

@@ -128,16 +128,15 @@ class Part:
             self._error = error
             self._is_known.set()
 
-    def knows_any(self, rows: Rows) -> bool:
-        """Return whether one of `rows` was on the first page; wait for that page.
+    def missed(self, rows: Rows) -> Rows:
+        """Return the rows that were not on the first page; wait for that page.
 
         :raises ListrakError: the first page could not be fetched
         """
         self._is_known.wait()
         if self._error is not None:
             raise self._error
-        known = set(map(orjson.dumps, self._first_rows))
-        return not known.isdisjoint(map(orjson.dumps, rows))
+        return _new_rows(rows, self._first_rows)
 
 
 class SliceRead:
@@ -188,7 +187,7 @@ class SliceRead:
                     if first and self.slice.read_to is None:
                         # What moved to the first page before the second one was requested. Other
                         # reads leave it to the next full one.
-                        yield self._source.fetch_page(self.slice, 1).rows
+                        yield _new_rows(self._source.fetch_page(self.slice, 1).rows, first)
                     part.completes = True
                     return
                 self._departures = self._source.departures(self.slice)
@@ -269,8 +268,9 @@ class SliceRead:
             rows = self._source.fetch_page(self.slice, number).rows
             if not rows:
                 return
-            yield rows
-            if part.next.knows_any(rows):
+            missed = part.next.missed(rows)
+            yield missed
+            if len(missed) < len(rows):
                 return
             number += 1
 
@@ -298,3 +298,9 @@ class SliceRead:
         self.rows = self._repeated_rows = 0
         self._pages.clear()
         return False
+
+
+def _new_rows(rows: Rows, known: Rows) -> Rows:
+    """Return the rows that are not among the known ones."""
+    keys = set(map(orjson.dumps, known))
+    return [row for row in rows if orjson.dumps(row) not in keys]
