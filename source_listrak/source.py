@@ -16,6 +16,7 @@ from airbyte_cdk.models import (
     AirbyteMessage,
     AirbyteStateMessage,
     AirbyteStateMessageSerializer,
+    AirbyteStreamStatus,
     ConfiguredAirbyteCatalog,
     ConfiguredAirbyteCatalogSerializer,
     ConnectorSpecification,
@@ -342,11 +343,14 @@ class SourceListrak(AbstractSource):
         )
         self._running = _Running(breaker, cursors)
         connection.counts.began()
+        incomplete: list[str] = []
         try:
             with Reporter(
                 [*(stream.counts for stream in streams), connection.counts], engine.logger
             ):
-                yield from source.read(cast("Any", underlying))
+                for message in source.read(cast("Any", underlying)):
+                    incomplete += _incomplete_stream(message)
+                    yield message
         except GeneratorExit:
             # The reader stopped reading: no thread may wait for it.
             breaker.interrupt()
@@ -355,12 +359,11 @@ class SourceListrak(AbstractSource):
                 cursor.limit.abandon()
             raise
         except AirbyteTracedException as error:
-            failed = [stream.name for stream in streams if stream.counts.failed]
             stopped = breaker.error
-            if not failed and stopped is None:
+            if not incomplete:
                 raise
             raise SyncFailed(
-                message=f"These streams did not sync completely: {', '.join(failed)}. See the "
+                message=f"These streams did not sync completely: {', '.join(incomplete)}. See the "
                 "error reported for each stream.",
                 internal_message=error.internal_message,
                 failure_type=stopped.failure_type if stopped else FailureType.transient_error,
@@ -369,6 +372,14 @@ class SourceListrak(AbstractSource):
             self._running = None
             # Whatever ended the sync, no worker may send another request.
             breaker.interrupt()
+
+
+def _incomplete_stream(message: AirbyteMessage) -> list[str]:
+    """Return the stream that a message reports as incomplete, if any."""
+    status = message.trace.stream_status if message.trace else None
+    if status is None or status.status != AirbyteStreamStatus.INCOMPLETE:
+        return []
+    return [status.stream_descriptor.name]
 
 
 def _chosen_lists(

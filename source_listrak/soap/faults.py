@@ -61,174 +61,93 @@ class Fault:
 _LATER = "Try again later; the next sync reads only what is missing."
 _SUPPORT = "Try again later; if it persists, contact Listrak support."
 
+# fmt: off
 FAULTS: tuple[Fault, ...] = (
-    INVALID_LOGON := Fault(
-        "invalid_logon",
-        "`[InvalidLogonAttempt]` anywhere outside the rows",
-        Action.STOP,
+    INVALID_LOGON := Fault("invalid_logon",
+        "`[InvalidLogonAttempt]` anywhere outside the rows", Action.STOP,
         "Listrak refused the user name or password. Check both in the connector's configuration "
-        "before the next attempt: repeated failures lock the account.",
-        hide_detail=True,
-    ),
-    ATTEMPTS_EXCEEDED := Fault(
-        "attempts_exceeded",
-        "`[LoginAttemptsExceeded]` anywhere outside the rows",
-        Action.STOP,
+        "before the next attempt: repeated failures lock the account.", hide_detail=True),
+    ATTEMPTS_EXCEEDED := Fault("attempts_exceeded",
+        "`[LoginAttemptsExceeded]` anywhere outside the rows", Action.STOP,
         "Listrak locked the account after repeated failed logins. Wait until it is unlocked, then "
-        "check the user name and password before the next attempt.",
-        hide_detail=True,
-    ),
-    PROHIBITED_ADDRESS := Fault(
-        "prohibited_address",
-        "`[ProhibitedIPAddress]` anywhere outside the rows",
-        Action.STOP,
+        "check the user name and password before the next attempt.", hide_detail=True),
+    PROHIBITED_ADDRESS := Fault("prohibited_address",
+        "`[ProhibitedIPAddress]` anywhere outside the rows", Action.STOP,
         "Listrak refuses requests from this IP address. Add the address the connector runs from "
-        "in Listrak under Manage > Accounts > SOAP API IP Authorization.",
-        hide_detail=True,
-    ),
-    LOGIN_REFUSED := Fault(
-        "login_refused",
+        "in Listrak under Manage > Accounts > SOAP API IP Authorization.", hide_detail=True),
+    LOGIN_REFUSED := Fault("login_refused",
         "a fault about permission, or HTTP 401 or 403 without a web page, for the login",
         Action.STOP,
         "Listrak refused the login. Give the user role-based access with Analytics Access and API "
-        "Access, and assign it the lists to replicate (Manage > Accounts > User Manager).",
-    ),
-    SERVICE_GONE := Fault(
-        "service_gone",
+        "Access, and assign it the lists to replicate (Manage > Accounts > User Manager)."),
+    SERVICE_GONE := Fault("service_gone",
         "HTTP 404 without SOAP for the login, or for five reports in a row while the login fails "
-        "too; an endpoint that is not a URL",
-        Action.STOP,
+        "too; an endpoint that is not a URL", Action.STOP,
         "There is no Listrak service at the endpoint: the endpoint is wrong or the service has "
-        "moved. Check the endpoint in the connector's configuration.",
-    ),
-    PROXY_LOGIN := Fault(
-        "proxy_login",
-        "HTTP 407",
-        Action.STOP,
+        "moved. Check the endpoint in the connector's configuration."),
+    PROXY_LOGIN := Fault("proxy_login", "HTTP 407", Action.STOP,
         "The proxy refused the connector. Check the proxy's user name and password in this "
-        "machine's environment (HTTPS_PROXY).",
-    ),
-    TLS := Fault(
-        "tls",
-        "a certificate that cannot be verified",
-        Action.STOP,
+        "machine's environment (HTTPS_PROXY)."),
+    TLS := Fault("tls", "a certificate that cannot be verified", Action.STOP,
         "The endpoint's certificate could not be verified, so no password was sent. Check the "
-        "endpoint, the proxy and this machine's certificate authorities.",
-    ),
-    OUTAGE := Fault(
-        "outage",
+        "endpoint, the proxy and this machine's certificate authorities."),
+    OUTAGE := Fault("outage",
         "five reports in a row that failed after their retries, while the login fails too",
         Action.STOP,
         f"Listrak failed repeatedly, so the rest of the sync was skipped. {_LATER}",
-        is_transient=True,
-    ),
-    INTERRUPTED := Fault(
-        "interrupted",
-        "SIGTERM or SIGINT",
-        Action.STOP,
+        is_transient=True),
+    INTERRUPTED := Fault("interrupted", "SIGTERM or SIGINT", Action.STOP,
         "The sync was interrupted by a signal. Run it again; it will read only what is missing.",
-        is_transient=True,
-    ),
-    REPORT_GONE := Fault(
-        "report_gone",
-        "HTTP 404 without SOAP for one message, conversation or list",
-        Action.GONE,
-        "Listrak no longer has this report (404). It was skipped; the next sync will try again.",
-    ),
-    PERMISSION := Fault(
-        "permission",
+        is_transient=True),
+    REPORT_GONE := Fault("report_gone",
+        "HTTP 404 without SOAP for one message, conversation or list", Action.GONE,
+        "Listrak no longer has this report (404). It was skipped; the next sync will try again."),
+    PERMISSION := Fault("permission",
         "a fault about permission, or HTTP 401 or 403 without a web page, for one report",
         Action.REFUSED,
         "Listrak refused this report. Give the user role-based access with Analytics Access and "
-        "API Access, and assign it the list (Manage > Accounts > User Manager).",
-    ),
-    IN_BAND := Fault(
-        "in_band_exception",
-        "HTTP 200 with a `WSException`, or with text instead of rows",
-        Action.RETRY,
-        f"Listrak returned an error message instead of data. {_SUPPORT}",
-    ),
-    OTHER_FAULT := Fault(
-        "other_fault",
-        "any other SOAP fault",
-        Action.RETRY,
-        f"Listrak returned a fault instead of data. {_SUPPORT}",
-    ),
-    SERVER_ERROR := Fault(
-        "server_error",
-        "HTTP 5xx or another unexpected status",
-        Action.RETRY,
-        f"The Listrak service is returning errors. {_LATER}",
-    ),
-    UNAVAILABLE := Fault(
-        "unavailable",
-        "HTTP 503",
-        Action.RETRY,
-        f"The Listrak service is unavailable. {_LATER}",
-        slows_down=True,
-    ),
-    RATE_LIMITED := Fault(
-        "rate_limited",
-        "HTTP 429",
-        Action.RETRY,
+        "API Access, and assign it the list (Manage > Accounts > User Manager)."),
+    IN_BAND := Fault("in_band_exception",
+        "HTTP 200 with a `WSException`, or with text instead of rows", Action.RETRY,
+        f"Listrak returned an error message instead of data. {_SUPPORT}"),
+    OTHER_FAULT := Fault("other_fault", "any other SOAP fault", Action.RETRY,
+        f"Listrak returned a fault instead of data. {_SUPPORT}"),
+    SERVER_ERROR := Fault("server_error", "HTTP 5xx or another unexpected status", Action.RETRY,
+        f"The Listrak service is returning errors. {_LATER}"),
+    UNAVAILABLE := Fault("unavailable", "HTTP 503", Action.RETRY,
+        f"The Listrak service is unavailable. {_LATER}", slows_down=True),
+    RATE_LIMITED := Fault("rate_limited", "HTTP 429", Action.RETRY,
         "Listrak limited the rate of requests. Lower 'Requests per second' or 'Concurrent "
         "requests', or try again later; the next sync reads only what is missing.",
-        slows_down=True,
-    ),
-    HTML_PAGE := Fault(
-        "html_page",
-        "a web page instead of SOAP (maintenance, proxy)",
-        Action.RETRY,
+        slows_down=True),
+    HTML_PAGE := Fault("html_page", "a web page instead of SOAP (maintenance, proxy)", Action.RETRY,
         "Received a web page instead of data, which happens during maintenance or behind a proxy. "
-        "Try again later; if it persists, check the endpoint and the proxy.",
-    ),
-    REDIRECT := Fault(
-        "redirect",
-        "HTTP 3xx",
-        Action.RETRY,
+        "Try again later; if it persists, check the endpoint and the proxy."),
+    REDIRECT := Fault("redirect", "HTTP 3xx", Action.RETRY,
         "The service sent a redirect, which is not followed because it would carry the password "
-        "to another host. Check the endpoint, or try again later.",
-    ),
-    TIMEOUT := Fault(
-        "timeout",
-        "no response in time",
-        Action.RETRY,
-        f"Listrak did not respond in time. {_LATER}",
-    ),
-    CONNECTION := Fault(
-        "connection",
-        "a connection that was refused, reset or cut short",
-        Action.RETRY,
-        f"The connection to Listrak failed. Check the network and the proxy. {_LATER}",
-    ),
-    MALFORMED := Fault(
-        "malformed",
+        "to another host. Check the endpoint, or try again later."),
+    TIMEOUT := Fault("timeout", "no response in time", Action.RETRY,
+        f"Listrak did not respond in time. {_LATER}"),
+    CONNECTION := Fault("connection",
+        "a connection that was refused, reset or cut short", Action.RETRY,
+        f"The connection to Listrak failed. Check the network and the proxy. {_LATER}"),
+    MALFORMED := Fault("malformed",
         "not XML, not SOAP, not the operation's response, or unknown elements instead of rows",
         Action.RETRY,
         "Listrak's response could not be read. Try again later; if it persists, report it to the "
-        "maintainers of the connector.",
-    ),
-    REFUSED_XML := Fault(
-        "refused_xml",
-        "a document type (other than a web page's) or entities in the response",
-        Action.FAIL,
+        "maintainers of the connector."),
+    REFUSED_XML := Fault("refused_xml",
+        "a document type (other than a web page's) or entities in the response", Action.FAIL,
         "The response contains a document type or entities, which no Listrak response does, and "
-        "was not read. Check the endpoint and the proxy.",
-    ),
-    TOO_LARGE := Fault(
-        "too_large",
-        "a response over the size limit",
-        Action.FAIL,
+        "was not read. Check the endpoint and the proxy."),
+    TOO_LARGE := Fault("too_large", "a response over the size limit", Action.FAIL,
         "The response is larger than the connector accepts. If it is a list with very many "
-        "messages, report it to the maintainers of the connector.",
-    ),
-    REPEATED_PAGE := Fault(
-        "repeated_page",
-        "a page that repeats an earlier page of its slice",
-        Action.FAIL,
-        f"Listrak returned the same page twice, so its paging does not end. {_SUPPORT}",
-    ),
+        "messages, report it to the maintainers of the connector."),
+    REPEATED_PAGE := Fault("repeated_page",
+        "a page that repeats an earlier page of its slice", Action.FAIL,
+        f"Listrak returned the same page twice, so its paging does not end. {_SUPPORT}"),
 )
+# fmt: on
 
 
 class ListrakError(AirbyteTracedException):

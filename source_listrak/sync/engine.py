@@ -441,6 +441,8 @@ class SliceGenerator(PartitionGenerator):
         for slice_ in stream.stream_slices(sync_mode=SyncMode.incremental):
             if isinstance(slice_, FailedList):
                 cursor.fail_list(slice_)
+                if cursor.is_refused:
+                    return
                 continue
             if not cursor.begin(slice_):
                 continue

@@ -209,7 +209,7 @@ class SliceRead:
                 raise self.error
             part.is_requested = True
             page = self._source.fetch_page(self.slice, number)
-            part.publish(page.rows)
+            part.publish(list(filter(self._is_telling, page.rows)))
             if page.rows:
                 empty = 0
                 self._note(page.rows, number)
@@ -225,10 +225,13 @@ class SliceRead:
             number += 1
         yield from self._read_overlap(part)
 
+    def _is_telling(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row identifies a page; recipients without an address look alike."""
+        return len(row) > len(self.slice.added)
+
     def _note(self, rows: Rows, number: int) -> None:
         """Count the rows of a page; a page that came before means that paging does not end."""
-        # Recipients without an address look alike, and say nothing about the page.
-        is_telling = any(len(row) > len(self.slice.added) for row in rows)
+        is_telling = any(map(self._is_telling, rows))
         page = hash(orjson.dumps(rows))
         with self._lock:
             self.rows += len(rows)
