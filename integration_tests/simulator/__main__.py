@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from integration_tests.simulator.account import AccountConfig
-from integration_tests.simulator.config import SimulatorConfig
+from integration_tests.simulator.config import Move, SimulatorConfig
 from integration_tests.simulator.server import Simulator
 
 
@@ -21,8 +21,10 @@ def _default(one: Field[Any]) -> Any:
 
 
 def _reader(one: Field[Any]) -> Callable[[str], Any]:
-    """Give what reads a setting's text: as it stands, a date, or JSON (``20`` or ``20,20,0``)."""
+    """Return what reads a setting's text: as it is, a date, or JSON (``20`` or ``20,20,0``)."""
     default = _default(one)
+    if one.name == "moves":
+        return lambda text: [Move(**move) for move in json.loads(text)]
     if str(one.type).startswith("str"):
         return lambda text: None if default is None and text in ("", "null") else text
     if isinstance(default, datetime):

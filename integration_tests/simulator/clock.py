@@ -25,14 +25,14 @@ _NO_DATE = "0001-01-01T00:00:00"
 
 
 def to_instant(moment: datetime) -> int:
-    """Give the instant of an aware datetime; raise ValueError for a naive one."""
+    """Return the instant of an aware datetime; raise ValueError for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a naive datetime is no instant")
     return (moment - EPOCH) // MICROSECOND
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """Give the datetime of an instant; of a wall, its fields under a UTC label."""
+    """Return the datetime of an instant; of a wall, its fields under a UTC label."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -45,11 +45,11 @@ class WallClock:
         self._days: dict[int, str] = {}
 
     def wall(self, instant: int) -> int:
-        """Give the wall-clock value of an instant."""
+        """Return the wall-clock value of an instant."""
         return instant + self.offset(instant)
 
     def offset(self, instant: int) -> int:
-        """Give the zone's offset at an instant, in microseconds east of UTC."""
+        """Return the zone's offset at an instant, in microseconds east of UTC."""
         quarter = instant // _QUARTER
         offset = self._offsets.get(quarter)
         if offset is None:
@@ -59,7 +59,7 @@ class WallClock:
         return offset
 
     def bounds(self, wall: int) -> tuple[int, int]:
-        """Give instants before and after which a wall-clock comparison is certain.
+        """Return instants before and after which a wall-clock comparison is certain.
 
         Away from a change of the offset both are the same instant; near one they are hours apart,
         and rows between them must be compared one by one.
@@ -72,7 +72,7 @@ class WallClock:
         return instant - 3 * HOUR, instant + 3 * HOUR
 
     def parse(self, text: str) -> int:
-        """Give the wall-clock value of an xs:dateTime or YYYY-MM-DD; raise ValueError if neither.
+        """Return the wall-clock value of an xs:dateTime or YYYY-MM-DD; raise ValueError if neither.
 
         A value with an offset is converted to the zone, as the service does before it compares.
         """

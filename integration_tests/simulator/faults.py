@@ -13,13 +13,14 @@ from integration_tests.simulator.account import chance, mix
 from integration_tests.simulator.config import SimulatorConfig
 from integration_tests.simulator.service import (
     DECLARATION,
-    OPERATIONS,
+    NAMESPACE,
     Request,
     Service,
     SoapFault,
     envelope,
     server_fault,
-)  # fmt: skip
+)
+from integration_tests.simulator.tables import OPERATIONS
 
 XML = "text/xml; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
@@ -30,27 +31,60 @@ _XHTML = (
     '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>Error</title></head>'
     "<body><p>Runtime Error</p></body></html>"
 )
-# Once drawn for a message or list these stay: a retry, or the next page, meets them again.
-_PERMANENT = {"message_404", "ws_exception_404", "repeated_page", "endless_empty_pages"}
+# As IIS answers for a file that does not exist, in the simulator's own words.
+_NOT_FOUND = """\
+<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" \
+"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">
+<html xmlns="http://www.w3.org/1999/xhtml">
+<head>
+<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-1"/>
+<title>404 - Not here.</title>
+<style type="text/css">
+<!--
+body{margin:0;font-size:.7em;font-family:Verdana, Arial, Helvetica, sans-serif;}
+-->
+</style>
+</head>
+<body>
+<div id="header"><h1>Server Error</h1></div>
+<div id="content">
+ <h2>404 - Not here.</h2>
+ <h3>What you asked for may have moved, been renamed, or be out of service for a while.</h3>
+</div>
+</body>
+</html>
+"""
+# Once drawn for a message, conversation or list these stay: a retry, or the next page, meets them
+# again.
+_PERMANENT = {
+    "message_404",
+    "report_gone",
+    "ws_exception_404",
+    "repeated_page",
+    "endless_empty_pages",
+}
 _TEXT = re.compile(rb"(<(Subject|LinkDescription|EmailAddress)>)")
 _DEPTH = 100_000
 
 
 @dataclass
 class FaultSpec:
-    """When a fault strikes: with ``rate``, by (seed, request, attempt), where nothing forbids it.
+    """Which requests a fault strikes, with probability ``rate`` by (seed, request, attempt).
 
-    ``times``: only the first so many attempts of a request; ``after``: only once so many requests
-    have come; ``everywhere``: a WSException also where the interface has none.
+    ``times`` limits it to the first attempts of a request; ``after`` and ``until`` to the requests
+    after the first ``after`` of all, and to the first ``until``. With ``everywhere``, a WSException
+    is also answered by operations that have none.
     """
 
     rate: float = 1.0
     operations: list[str] | None = None
     message_ids: list[int] | None = None
+    conversation_ids: list[int] | None = None
     list_ids: list[int] | None = None
     pages: list[int] | None = None
     times: int | None = None
     after: int = 0
+    until: int | None = None
     everywhere: bool = False
 
 
@@ -66,31 +100,31 @@ class Reply:
 
 
 class FaultPlan:
-    """Decides which fault, if any, a request meets; the same for the same seed and requests."""
+    """Decides which fault, if any, a request meets: the same for the same seed and requests."""
 
     def __init__(self, config: SimulatorConfig) -> None:
         self._config = config
         self._source: dict[str, Any] = {}
-        self._specs: dict[str, FaultSpec] = {}
+        self._specs: list[tuple[str, FaultSpec]] = []
         self._attempts: Counter[tuple[Any, ...]] = Counter()
         self._seen = 0
 
     def reset(self) -> None:
-        """Forget attempts: the next request is everyone's first."""
+        """Forget attempts: the next request of each kind is its first."""
         self._attempts.clear()
         self._seen = 0
 
     def draw(self, request: Request) -> str | None:
-        """Give the name of the fault that a request meets."""
+        """Return the name of the fault that a request meets, if any."""
         self._seen += 1
         if not self._config.faults:
             return None
         if self._config.faults != self._source:
-            self._specs = {name: _spec(name, v) for name, v in self._config.faults.items()}
+            self._specs = _specs(self._config.faults)
             self._source = dict(self._config.faults)
         self._attempts[request.key] += 1
         attempt = self._attempts[request.key]
-        for name, spec in self._specs.items():
+        for name, spec in self._specs:
             if self._applies(name, spec, request, attempt):
                 return name
         return None
@@ -100,17 +134,22 @@ class FaultPlan:
         for allowed, value in (
             (spec.operations, request.operation),
             (spec.message_ids, arguments.get("MsgID")),
+            (spec.conversation_ids, arguments.get("ConversationID")),
             (spec.list_ids, arguments.get("ListID")),
             (spec.pages, arguments.get("Page")),
         ):
             if allowed is not None and value not in allowed:
                 return False
-        if self._seen <= spec.after or (spec.times is not None and attempt > spec.times):
+        if self._seen <= spec.after or (spec.until is not None and self._seen > spec.until):
+            return False
+        if spec.times is not None and attempt > spec.times:
             return False
         declared = OPERATIONS[request.operation]
         if name.startswith("ws_exception") and not (declared.has_exception or spec.everywhere):
             return False
         if name == "message_404" and "MsgID" not in arguments:
+            return False
+        if name == "reports_gone" and request.operation == "GetContactListCollection":
             return False
         if name in ("repeated_page", "endless_empty_pages") and "Page" not in arguments:
             return False
@@ -118,7 +157,8 @@ class FaultPlan:
         if name == "message_404":
             key = (arguments["MsgID"],)
         elif name in _PERMANENT:
-            key = (request.operation, arguments.get("MsgID"), arguments.get("ListID"))
+            parents = ("MsgID", "ConversationID", "ListID")
+            key = (request.operation, *map(arguments.get, parents))
         draw = zlib.crc32(repr((name, key)).encode()) + (self._config.fault_seed << 32)
         return chance(mix(draw)) < spec.rate
 
@@ -133,10 +173,17 @@ def _spec(name: str, value: object) -> FaultSpec:
     return FaultSpec(rate=float(value))  # type: ignore[arg-type]
 
 
+def _specs(faults: dict[str, Any]) -> list[tuple[str, FaultSpec]]:
+    return [
+        (name, _spec(name, one))
+        for name, value in faults.items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+
+
 def check(faults: dict[str, Any]) -> None:
     """Raise ValueError or TypeError unless every name and field is known."""
-    for name, value in faults.items():
-        _spec(name, value)
+    _specs(faults)
 
 
 @dataclass
@@ -149,7 +196,7 @@ class Scene:
     origin: str
 
     def answer(self) -> bytes:
-        """Give the right answer, to be spoilt."""
+        """Return the right answer, to be spoilt."""
         return self.service.answer(self.request)
 
 
@@ -188,17 +235,48 @@ def _busy(status: int) -> Fault:
     return reply
 
 
-def _ws_exception(description: str) -> Fault:
+def _ws_exception(text: str | None, text_element: str = "Description") -> Fault:
     def reply(scene: Scene) -> Reply:
         name = scene.request.operation
         missing = scene.config.end_style == "missing"
         result = "" if missing else f'<{name}Result xsi:nil="true" />'
+        described = "" if text is None else f"<{text_element}>{text}</{text_element}>"
         inside = (
             f"{result}<WSException><SoapMethod>{name}</SoapMethod>"
-            f"<DateTime>2024-01-01T00:00:00</DateTime><Description>{description}</Description>"
-            "</WSException>"
+            f"<DateTime>2024-01-01T00:00:00</DateTime>{described}</WSException>"
         )
         return Reply(200, envelope(name, inside))
+
+    return reply
+
+
+def _wrong_200(inside: str, header: str = "") -> Fault:
+    """Answer 200 with something else than rows; ``{result}`` becomes the name of the result."""
+
+    def reply(scene: Scene) -> Reply:
+        name = scene.request.operation
+        return Reply(200, envelope(name, inside.format(result=f"{name}Result"), header))
+
+    return reply
+
+
+def _fault_inside(scene: Scene) -> Reply:
+    fault = server_fault("Object reference not set to an instance of an object.")
+    return Reply(200, envelope(scene.request.operation, fault.element()))
+
+
+def _rows_replaced(pattern: bytes) -> Fault:
+    """Answer the right rows under other names; ``%s`` is the right name."""
+
+    def reply(scene: Scene) -> Reply:
+        row = OPERATIONS[scene.request.operation].row.encode()
+        right = scene.answer()
+        if b"<%s>" % row not in right:
+            rows = [f"<{(pattern % row).decode()} />"]
+            return Reply(200, scene.service.rows(scene.request.operation, rows))
+        for edge in (b"<%s>", b"</%s>"):
+            right = right.replace(edge % row, edge % (pattern % row))
+        return Reply(200, right)
 
     return reply
 
@@ -258,6 +336,10 @@ def _endless(scene: Scene) -> Reply:
     return Reply(200, scene.service.rows(scene.request.operation, []))
 
 
+def _gone(_: Scene) -> Reply:
+    return Reply(404, _NOT_FOUND.encode(), "text/html")
+
+
 def _redirect(scene: Scene) -> Reply:
     return Reply(302, b"", _HTML, {"Location": scene.config.redirect_to})
 
@@ -272,10 +354,39 @@ FAULTS: dict[str, Fault] = {
     "attempts_exceeded": _fault("[LoginAttemptsExceeded] Too many logon attempts."),
     "prohibited_ip": _fault("[ProhibitedIPAddress] Access from this address is not permitted."),
     "permission": _fault("User does not have permission to access this method."),
+    "permission_403": _fault("The remote server returned an error: (403) Forbidden."),
+    "permission_401": _fault("The remote server returned an error: (401) Unauthorized."),
+    "permission_denied": _fault("Access is denied. (Exception from HRESULT: 0x80070005)"),
+    "permission_database": _fault(
+        "The EXECUTE permission was denied on the object 'GetReport', database 'Email'."
+    ),
+    "service_gone": _gone,
+    "reports_gone": _gone,
+    "report_gone": _gone,
     "message_404": _fault("The report failed.", "The remote server returned an error: (404)."),
     "other_fault": _fault("Object reference not set to an instance of an object."),
     "ws_exception": _ws_exception("Timeout expired while the report was being generated."),
     "ws_exception_404": _ws_exception("The remote server returned an error: (404) Not Found."),
+    "ws_exception_no_text": _ws_exception(None),
+    "ws_exception_permission": _ws_exception(
+        "User does not have permission to access this method."
+    ),
+    "ws_exception_renamed": _ws_exception("Timeout expired.", "ErrorMessage"),
+    "token_in_result": _wrong_200("<{result}>[InvalidLogonAttempt] Wrong password.</{result}>"),
+    "token_in_header": _wrong_200(
+        "<{result} />", f'<Message xmlns="{NAMESPACE}">[InvalidLogonAttempt]</Message>'
+    ),
+    "token_beside_result": _wrong_200(
+        '<{result} xsi:nil="true" /><Error>[LoginAttemptsExceeded]</Error>'
+    ),
+    "token_in_other_element": _wrong_200(
+        "<{result}><Error>[InvalidLogonAttempt] Wrong password.</Error></{result}>"
+    ),
+    "fault_in_response": _fault_inside,
+    "text_in_result": _wrong_200("<{result}>ORA-00060: deadlock detected</{result}>"),
+    "other_rows": _wrong_200("<{result}><WSOther><OtherID>1</OtherID></WSOther></{result}>"),
+    "renamed_rows": _rows_replaced(b"%s2"),
+    "no_result": _wrong_200(""),
     "server_error": _fixed(500, "Internal Server Error", "text/plain"),
     "unavailable": _busy(503),
     "too_many_requests": _busy(429),
@@ -315,7 +426,7 @@ FAULTS: dict[str, Fault] = {
 
 
 def spoil(name: str, scene: Scene) -> Reply:
-    """Give the faulty answer; a request that is wrong in itself gets its own fault."""
+    """Return the faulty answer; a request that is wrong in itself gets its own fault."""
     try:
         return FAULTS[name](scene)
     except SoapFault as fault:

@@ -7,17 +7,17 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from integration_tests.simulator.account import Account, AccountConfig
+from integration_tests.simulator.account import Account, AccountConfig, Happening
+from integration_tests.simulator.clock import to_datetime
 from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.server import PATH
-from integration_tests.simulator.truth import TABLES, Bound, Record, Truth, row_counts
+from integration_tests.simulator.control import Control
+from integration_tests.simulator.endpoint import PATH
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,17 +32,22 @@ def to_arguments(config: SimulatorConfig) -> list[str]:
                 continue
             if isinstance(value, datetime):
                 value = value.isoformat()
-            text = value if isinstance(value, str) else json.dumps(value, default=list)
+            text = value if isinstance(value, str) else json.dumps(value, default=_plain)
             arguments.append(f"--{one.name.replace('_', '-')}={text}")
     return arguments
 
 
-class SimulatorProcess:
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, set) else asdict(value)
+
+
+class SimulatorProcess(Control):
     """As ``Simulator``, in a subprocess; live changes go through methods, not attributes."""
 
     def __init__(self, config: SimulatorConfig | None = None) -> None:
         self.config = config or SimulatorConfig()
-        self.account = Account(self.config.account)
+        self._account = Account(self.config.account)
+        self._adopted = 0
         self.url = ""
         self._process: subprocess.Popen[str] | None = None
 
@@ -63,6 +68,7 @@ class SimulatorProcess:
         trace: TracebackType | None,
     ) -> None:
         if self._process is not None:
+            self._fetch()  # so that the truth is known after the end, too
             self._process.terminate()
             try:
                 self._process.wait(timeout=10)
@@ -84,57 +90,34 @@ class SimulatorProcess:
 
     @property
     def peak_in_flight(self) -> int:
-        """The most requests that were being answered at once."""
+        """The highest number of requests that were being answered at once."""
         return int(self.status()["peak_in_flight"])
 
     def status(self) -> dict[str, Any]:
-        """Give the counts, the peak, the clock and the hidden lists."""
+        """Return the counts, the peak, the clock, the hidden lists and the happenings."""
         return self._call(None)
 
+    @property
+    def account(self) -> Account:
+        """An account equal to the server's, whose clock and happenings are fetched."""
+        self._fetch()
+        return self._account
+
+    def _fetch(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        status = self.status()
+        self._account.happen(Happening(**one) for one in status["happenings"][self._adopted :])
+        self._adopted = len(status["happenings"])
+        self._account.hide_lists(status["hidden_lists"])
+        self._account.set_now(to_datetime(status["now"]))
+
     def control(self, **wishes: Any) -> None:
-        """Change the running server: faults, config, now, hide_lists, unlock, reset."""
+        """Change faults, config, now, hide_lists, unlock, reset, or make something happen."""
         self._call(wishes)
 
-    def set_now(self, moment: datetime) -> None:
-        """Move the account's clock."""
-        self.control(now=moment.isoformat())
-        self.account.set_now(moment)
-
-    def hide_lists(self, list_ids: Iterable[int]) -> None:
-        """Hide exactly these lists from the user."""
-        hidden = sorted(list_ids)
-        self.control(hide_lists=hidden)
-        self.account.hide_lists(hidden)
-
-    def unlock(self) -> None:
-        """Lift a lockout."""
-        self.control(unlock=True)
-
-    def reset_counts(self) -> None:
-        """Start counting anew."""
-        self.control(reset=True)
-
-    def truth(
-        self,
-        since: Bound = None,
-        until: Bound = None,
-        *,
-        include_test_messages: bool = True,
-        list_ids: Collection[int] | None = None,
-    ) -> dict[str, list[Record]]:
-        """Give every table's records, worked out here: the account is the same everywhere."""
-        truth = Truth(
-            self.account, since, until,
-            include_test_messages=include_test_messages, list_ids=list_ids,
-        )  # fmt: skip
-        return {table: list(truth.records(table)) for table in TABLES}
-
-    def row_counts(self) -> dict[str, int]:
-        """Give the number of rows of every table."""
-        return row_counts(self.account)
-
     def _call(self, wishes: dict[str, Any] | None) -> dict[str, Any]:
-        body = None if wishes is None else json.dumps(wishes).encode()
+        body = None if wishes is None else json.dumps(wishes, default=_plain).encode()
         request = urllib.request.Request(self.url.replace(PATH, "/control"), data=body)
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
             result: dict[str, Any] = json.load(answer)

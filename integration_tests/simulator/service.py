@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,24 +13,25 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from integration_tests.simulator import account as model
-from integration_tests.simulator.account import Account, Message
+from integration_tests.simulator.account import Account
 from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.facts import (
-    DATES,
-    Facts,
-    activity_facts,
-    addition_method,
-    bounce_cause,
-    click_link,
-    delivery_facts,
-    list_facts,
-    removal_history,
-)  # fmt: skip
+from integration_tests.simulator.counts import FastCounts
+from integration_tests.simulator.series import select
+from integration_tests.simulator.tables import (
+    OPERATIONS,
+    Column,
+    Parent,
+    Rows,
+    Table,
+    View,
+    Wrong,
+)
 from integration_tests.simulator.text import NIL, Text
 
 NAMESPACE = "http://webservices.listrak.com/v31/"
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
+MOST_IDS = 2_500
+"""The ids that a request may hold at most."""
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 _OPEN = (
     f'{DECLARATION}<soap:Envelope xmlns:soap="{_SOAP}" '
@@ -38,37 +40,11 @@ _OPEN = (
 )
 _CLOSE = "</soap:Body></soap:Envelope>"
 _NO_EXCEPTION = '<WSException xsi:nil="true" />'
-_INTS = frozenset({"ListID", "MsgID", "Page"})
-_EVENTS = ("MsgID", "StartDate", "EndDate", "Page")
-_REPORT = ("ListID", "StartDate", "EndDate", "IncludeTestMessages")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation: its parameters, the element of a row, and whether WSException is beside it."""
-
-    parameters: tuple[str, ...]
-    row: str
-    has_exception: bool = False
-    kind: int = -1
-
-
-OPERATIONS: dict[str, Operation] = {
-    "GetContactListCollection": Operation((), "WSContactList"),
-    "ReportListMessageActivity": Operation(_REPORT, "WSMessageActivity", True),
-    "ReportListMessageDelivery": Operation(_REPORT, "WSMessageDelivery", True),
-    "ReportRangeMessageContactClick": Operation(_EVENTS, "WSContactClick", kind=model.CLICK),
-    "ReportRangeMessageContactOpen": Operation(_EVENTS, "WSContactOpen", kind=model.OPEN),
-    "ReportRangeMessageContactRead": Operation(_EVENTS, "WSContactRead", kind=model.READ),
-    "ReportRangeMessageContactRemoval": Operation(
-        _EVENTS, "WSContactRemovalInfo", kind=model.REMOVAL
-    ),
-    "ReportRangeMessageContactBounces": Operation(_EVENTS, "WSContactBounce", kind=model.BOUNCE),
-    "ReportMessageContactSent": Operation(("MsgID", "Page"), "WSMessageRecipient", True),
-    "ReportRangeSubscribedContacts": Operation(
-        ("ListID", "StartDate", "EndDate", "Page"), "WSContactSubscriptionInfo"
-    ),
-}
+_INTS = frozenset({"ListID", "MsgID", "ConversationID", "Page"})
+_PAUSE: Sequence[int] = []  # the places of an empty page in the middle
+_SPECIAL = re.compile(r"[&<>\r]")
+_CARRIAGE_RETURN = {"\r": "&#xD;"}
+_FLAGS = frozenset({"IncludeTestMessages", "IncludeTerminated"})
 
 
 class SoapFault(Exception):
@@ -80,15 +56,19 @@ class SoapFault(Exception):
 
     def render(self) -> bytes:
         """Write the fault as an envelope."""
+        return f"{_OPEN}{self.element()}{_CLOSE}".encode()
+
+    def element(self) -> str:
+        """Write the fault's element."""
         detail = f"<detail>{escape(self.detail)}</detail>" if self.detail else "<detail />"
         return (
-            f"{_OPEN}<soap:Fault><faultcode>{self.code}</faultcode>"
-            f"<faultstring>{escape(self.text)}</faultstring>{detail}</soap:Fault>{_CLOSE}"
-        ).encode()
+            f"<soap:Fault><faultcode>{self.code}</faultcode>"
+            f"<faultstring>{escape(self.text)}</faultstring>{detail}</soap:Fault>"
+        )
 
 
 def server_fault(text: str, detail: str = "") -> SoapFault:
-    """Give a fault worded as ASP.NET words an exception of the application."""
+    """Return a fault worded as ASP.NET words an exception of the application."""
     return SoapFault(
         "System.Web.Services.Protocols.SoapException: Server was unable to process request. "
         f"---> System.Exception: {text}",
@@ -97,13 +77,18 @@ def server_fault(text: str, detail: str = "") -> SoapFault:
 
 
 def client_fault(text: str) -> SoapFault:
-    """Give a fault about a request that cannot be read."""
+    """Return a fault about a request that cannot be read."""
     return SoapFault(text, "soap:Client")
+
+
+def unreadable(reason: str) -> SoapFault:
+    """Return the fault about a request whose elements or values are wrong."""
+    return client_fault(f"Server was unable to read request. ---> {reason}")
 
 
 @dataclass
 class Request:
-    """A request as read; ``arguments`` are texts except for ids and the page, which are ints."""
+    """A request as read; ids and the page are ints, flags are bools, the rest is text."""
 
     operation: str
     arguments: dict[str, Any]
@@ -116,31 +101,21 @@ def read_request(body: bytes, action: str | None) -> Request:
     """Read a request, or raise the fault that ASP.NET would answer."""
     name = (action or "").strip().strip('"')
     operation = name[len(NAMESPACE) :] if name.startswith(NAMESPACE) else ""
-    declared = OPERATIONS.get(operation)
-    if declared is None:
+    table = OPERATIONS.get(operation)
+    if table is None:
         raise client_fault(f"Server did not recognize the value of HTTP Header SOAPAction: {name}.")
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
         envelope = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
-        raise client_fault(
-            f"Server was unable to read request. ---> There is an error in XML document: {error}"
-        ) from None
+        raise unreadable(f"There is an error in XML document: {error}") from None
     if envelope.tag != f"{{{_SOAP}}}Envelope" or envelope.getroottree().docinfo.doctype:
         raise client_fault("Possible SOAP version mismatch or a document type declaration.")
     content = envelope.find(f"{{{_SOAP}}}Body")
     payload = None if content is None else next(content.iterchildren(tag=etree.Element), None)
     if payload is None or payload.tag != f"{{{NAMESPACE}}}{operation}":
-        raise client_fault("Server was unable to read request. ---> SOAPAction and body disagree.")
-    given = {child.tag: child.text or "" for child in payload.iterchildren(tag=etree.Element)}
-    arguments: dict[str, Any] = {}
-    for parameter in declared.parameters:
-        value = given.get(f"{{{NAMESPACE}}}{parameter}")
-        if value is None:
-            raise client_fault(
-                f"Server was unable to read request. ---> Element '{parameter}' is missing."
-            )
-        arguments[parameter] = _argument(parameter, value.strip())
+        raise unreadable("SOAPAction and body disagree.")
+    arguments = _arguments(table, payload)
     user = envelope.find(f"{{{_SOAP}}}Header/{{{NAMESPACE}}}WSUser")
     request = Request(operation, arguments, key=(operation, *arguments.values()))
     if user is not None:
@@ -149,27 +124,45 @@ def read_request(body: bytes, action: str | None) -> Request:
     return request
 
 
+def _arguments(table: Table, payload: etree._Element) -> dict[str, Any]:
+    """Read the parameters; elements out of order do not count, as with .NET's serializer."""
+    children = iter(payload.iterchildren(tag=etree.Element))
+    arguments: dict[str, Any] = {}
+    for parameter in table.request:
+        found = next((one for one in children if one.tag == f"{{{NAMESPACE}}}{parameter}"), None)
+        if parameter == "MsgIDs":
+            numbers = [] if found is None else found.iterchildren(tag=f"{{{NAMESPACE}}}int")
+            arguments[parameter] = tuple(_integer(one.text or "") for one in numbers)
+        elif found is None:
+            raise unreadable(f"Element '{parameter}' is missing or out of order.")
+        else:
+            arguments[parameter] = _argument(parameter, (found.text or "").strip())
+    return arguments
+
+
 def _argument(parameter: str, value: str) -> Any:
     if parameter in _INTS:
-        try:
-            return int(value)
-        except ValueError:
-            raise client_fault(
-                "Server was unable to read request. ---> Input string was not in a correct format."
-            ) from None
-    if parameter == "IncludeTestMessages":
+        return _integer(value)
+    if parameter in _FLAGS:
         if value not in ("true", "false", "1", "0"):
-            raise client_fault(
-                f"Server was unable to read request. ---> '{value}' is not a valid Boolean value."
-            )
+            raise unreadable(f"'{value}' is not a valid Boolean value.")
         return value in ("true", "1")
     return value
 
 
-def envelope(operation: str, inside: str) -> bytes:
+def _integer(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise unreadable("Input string was not in a correct format.") from None
+
+
+def envelope(operation: str, inside: str, header: str = "") -> bytes:
     """Wrap what is inside an operation's response."""
+    head = f"<soap:Header>{header}</soap:Header>" if header else ""
     return (
-        f'{_OPEN}<{operation}Response xmlns="{NAMESPACE}">{inside}</{operation}Response>{_CLOSE}'
+        f"{_OPEN.replace('<soap:Body>', head + '<soap:Body>')}"
+        f'<{operation}Response xmlns="{NAMESPACE}">{inside}</{operation}Response>{_CLOSE}'
     ).encode()
 
 
@@ -181,7 +174,7 @@ def element(name: str, value: Text) -> str:
         return f'<{name} xsi:nil="true" />'
     if value == "":
         return f"<{name} />"
-    return f"<{name}>{escape(str(value), {chr(13): '&#xD;'})}</{name}>"
+    return f"<{name}>{escape(str(value), _CARRIAGE_RETURN)}</{name}>"
 
 
 class PageCache:
@@ -192,7 +185,7 @@ class PageCache:
         self._size = 0
 
     def get(self, key: tuple[Any, ...], limit: int, render: Callable[[], bytes]) -> bytes:
-        """Give a page, rendered if it is not at hand."""
+        """Return a page, rendered unless it is at hand."""
         page = self._pages.get(key)
         if page is not None:
             self._pages.move_to_end(key)
@@ -210,8 +203,13 @@ class Service:
 
     def __init__(self, account: Account, config: SimulatorConfig) -> None:
         self.account, self.config = account, config
+        self._counts = FastCounts(account)
         self._cache = PageCache()
-        self._contact = lru_cache(100_000)(self._render_contact)
+        self._selections = lru_cache(32)(self._select)
+        self._renderers = {
+            table.name: [self._renderer(table, column) for column in table.columns]
+            for table in OPERATIONS.values()
+        }
         self._failures = 0
         self._logons = 0
 
@@ -240,7 +238,7 @@ class Service:
     # Answers
 
     def answer(self, request: Request, *, compressed: bool = False) -> bytes:
-        """Give the body of the answer to a request, or raise SoapFault."""
+        """Return the body of the answer to a request, or raise SoapFault."""
         key = (request.key, self.account.version, self.config.version)
         limit = self.config.cache_bytes
         body = self._cache.get(key, limit, lambda: self._render(request))
@@ -249,77 +247,111 @@ class Service:
         return body
 
     def _render(self, request: Request) -> bytes:
-        operation, arguments = request.operation, request.arguments
-        declared = OPERATIONS[operation]
-        if operation == "GetContactListCollection":
-            facts = [list_facts(self.account, one) for one in self.account.lists()]
-            rows = [f"<{declared.row}>{self._facts(one)}</{declared.row}>" for one in facts]
-            return self.rows(operation, rows)
-        if "IncludeTestMessages" in arguments:
-            return self.rows(operation, self._message_rows(operation, arguments))
-        places, render = self._paged(declared, arguments)
-        page = arguments["Page"]
+        arguments = request.arguments
+        page = arguments.get("Page", 1)
         if page < 1:
             raise server_fault("Page must be greater than 0.")
-        pauses = self.config.empty_pages if operation == "ReportMessageContactSent" else 0
-        bounds = self._page_bounds(page, len(places), pauses)
-        if bounds is None:
-            return self.end(operation, "nil" if pauses and self.config.end_style == "empty" else "")
-        return self.rows(operation, [render(places[i]) for i in range(*bounds)])
+        scope = tuple(one for one in arguments.items() if one[0] != "Page")
+        versions = self.account.version, self.config.version
+        rows, places = self._selections(request.operation, scope, versions)
+        if "Page" in arguments:
+            places = self._page(request.operation, page, places)
+        if not len(places) and places is not _PAUSE:
+            return self.end(request.operation)
+        render = self.row_renderer(OPERATIONS[request.operation], rows)
+        return self.rows(request.operation, map(render, places))
 
-    def _paged(
-        self, declared: Operation, arguments: dict[str, Any]
-    ) -> tuple[Sequence[int], Callable[[int], str]]:
-        """Give the places of all rows asked for and what renders one of them."""
-        account, now = self.account, self.account.now
-        inclusive = self.config.end_inclusive
-        if "ListID" in arguments:
-            one = self._list(arguments["ListID"])
-            places = account.select((one, "contacts"), *self._range(arguments), inclusive, now)
-            return places, self._contact_renderer(one)
-        message = account.find_message(arguments["MsgID"])
-        if message is None:
-            raise server_fault(f"Invalid MsgID: {arguments['MsgID']}.")
-        if declared.kind < 0:
-            return range(message.recipients), self._recipient_renderer(message)
-        span = self._range(arguments)
-        places = account.select((message, declared.kind), *span, inclusive, now)
-        return places, self._event_renderer(message, declared.kind)
+    def _select(
+        self, operation: str, scope: tuple[tuple[str, Any], ...], _: tuple[int, int]
+    ) -> tuple[Rows, Sequence[int]]:
+        """Return the rows that all pages of a request have, and their places in order."""
+        table, arguments = OPERATIONS[operation], dict(scope)
+        owner = self._owner(table, arguments)
+        view = View(self.account, self._counts, self.account.now)
+        places: Sequence[int]
+        if "StartDate" in arguments:
+            clock = self.account.clock
+            start, end = self._range(arguments)
+            bounds = clock.bounds(start), clock.bounds(end)
+            rows = table.rows(view, owner, (bounds[0][0], bounds[1][1]))
+            places = select(
+                rows.series, clock.wall, bounds, start, end, view.now,
+                end_inclusive=self.config.end_inclusive,
+            )  # fmt: skip
+        else:
+            rows = table.rows(view, owner)
+            places = range(rows.series.count)
+        includes_extra = all(arguments[flag] for flag in _FLAGS & arguments.keys())
+        if rows.is_extra is not None and not includes_extra:
+            places = [place for place in places if not rows.is_extra(place)]
+        return rows, self._ordered(table, rows, places)
+
+    def _ordered(self, table: Table, rows: Rows, places: Sequence[int]) -> Sequence[int]:
+        order = self.config.row_order
+        if order == "newest":
+            return places[::-1]
+        name = {"address": "EmailAddress", "id": "ContactID"}.get(order)
+        column = next((i for i, one in enumerate(table.columns) if one.name == name), None)
+        if column is None:
+            return places
+        return sorted(places, key=lambda place: str(rows.values(place)[column]))
+
+    def _owner(self, table: Table, arguments: dict[str, Any]) -> Any:
+        account = self.account
+        if table.parent is Parent.ACCOUNT:
+            return None
+        if table.parent is Parent.BATCH:
+            ids = arguments["MsgIDs"]
+            if len(ids) > MOST_IDS:
+                raise server_fault(f"The number of MsgIDs must not exceed {MOST_IDS}.")
+            return [message for message in map(account.find_message, ids) if message is not None]
+        name, find = {
+            Parent.LIST: ("ListID", account.find_list),
+            Parent.MESSAGE: ("MsgID", account.find_message),
+            Parent.CONVERSATION: ("ConversationID", account.find_conversation),
+        }[table.parent]
+        owner: object = find(arguments[name])
+        if owner is None:
+            raise server_fault(f"Invalid {name}: {arguments[name]}.")
+        return owner
 
     def rows(self, operation: str, rows: Iterable[str]) -> bytes:
         """Wrap rows in the operation's result; with none, the result is present and empty."""
         inside = "".join(rows)
         result = f"{operation}Result"
         body = f"<{result}>{inside}</{result}>" if inside else f"<{result} />"
-        return envelope(operation, body + self._exception(operation))
+        return envelope(operation, body + self.exception(operation))
 
-    def end(self, operation: str, style: str = "") -> bytes:
-        """Render a page past the end."""
-        style = style or self.config.end_style
+    def end(self, operation: str) -> bytes:
+        """Render a page without rows."""
         result = f"{operation}Result"
         body = {"empty": f"<{result} />", "nil": f'<{result} xsi:nil="true" />', "missing": ""}
-        return envelope(operation, body[style] + self._exception(operation))
+        return envelope(operation, body[self.config.end_style] + self.exception(operation))
 
-    def _exception(self, operation: str) -> str:
+    def exception(self, operation: str) -> str:
+        """Render the absence of an in-band error, where the operation has one."""
         return _NO_EXCEPTION if OPERATIONS[operation].has_exception else ""
 
-    def _page_bounds(self, page: int, total: int, pauses: int) -> tuple[int, int] | None:
-        """Give the places [first, end) of a page, equal for an empty page, None past the end.
+    # Pages
 
-        ``pauses`` empty pages come after the first half of the full ones.
-        """
-        if pauses:
-            pages = 0
-            while self._page_bounds(pages + 1, total, 0):
-                pages += 1
-            half = pages // 2
-            if not pages:
-                return None
+    def _page(self, operation: str, page: int, places: Sequence[int]) -> Sequence[int]:
+        if self.config.wrap_pages:
+            page = (page - 1) % self.config.wrap_pages + 1
+        pauses = self.config.empty_pages if operation == "ReportMessageContactSent" else 0
+        total = len(places)
+        if pauses and total:
+            half = self._page_count(total) // 2
             if half < page <= half + pauses:
-                return 0, 0
+                return _PAUSE
             page -= pauses if page > half else 0
         first = self._page_start(page)
-        return (first, min(total, self._page_start(page + 1))) if first < total else None
+        return [places[at] for at in range(first, min(total, self._page_start(page + 1)))]
+
+    def _page_count(self, total: int) -> int:
+        pages = 0
+        while self._page_start(pages + 1) < total:
+            pages += 1
+        return pages
 
     def _page_start(self, page: int) -> int:
         size = self.config.page_size
@@ -334,127 +366,68 @@ class Service:
             parse = self.account.clock.parse
             return parse(arguments["StartDate"]), parse(arguments["EndDate"])
         except ValueError as error:
-            raise client_fault(f"Server was unable to read request. ---> {error}") from None
-
-    def _list(self, list_id: int) -> model.ContactList:
-        one = self.account.find_list(list_id)
-        if one is None:
-            raise server_fault(f"Invalid ListID: {list_id}.")
-        return one
+            raise unreadable(str(error)) from None
 
     # Rows
 
-    def _date(self, instant: int | None) -> str:
-        with_offset = self.account.config.date_offsets and instant is not None
-        return self.account.clock.iso(instant, with_offset=with_offset)
-
-    def _facts(self, facts: Facts) -> str:
-        parts = []
-        for name, value in facts.items():
-            if name in DATES:
-                parts.append(f"<{name}>{self._date(value)}</{name}>")
-            elif isinstance(value, bool):
-                parts.append(f"<{name}>{str(value).lower()}</{name}>")
-            elif isinstance(value, (int, float)):
-                parts.append(f"<{name}>{value}</{name}>")
-            elif isinstance(value, dict):
-                parts.append(f"<{name}>{self._facts(value)}</{name}>")
-            elif isinstance(value, list):
-                parts.append(self._repeated(name, value))
-            else:
-                parts.append(element(name, value))
-        return "".join(parts)
-
-    def _repeated(self, name: str, values: list[str]) -> str:
-        if not self.config.wrapped_domains or not values:
-            return "".join(element(name, value) for value in values)
-        return f"<{name}>{''.join(element('string', value) for value in values)}</{name}>"
-
-    def _message_rows(self, operation: str, arguments: dict[str, Any]) -> list[str]:
-        account = self.account
-        one = self._list(arguments["ListID"])
-        facts = activity_facts if operation == "ReportListMessageActivity" else delivery_facts
-        row = OPERATIONS[operation].row
-        places = account.select(
-            (one, "messages"), *self._range(arguments), self.config.end_inclusive, account.now
-        )
-        messages = (account.message(one, place) for place in places)
-        return [
-            f"<{row}>{self._facts(facts(account, message))}</{row}>"
-            for message in messages
-            if arguments["IncludeTestMessages"] or not message.is_test
-        ]
-
-    def _recipient_renderer(self, message: Message) -> Callable[[int], str]:
-        account, one = self.account, message.contact_list
+    def row_renderer(self, table: Table, rows: Rows) -> Callable[[int], str]:
+        """Return what renders the row at a place."""
+        values, renderers = rows.values, self._renderers[table.name]
+        before, after = f"<{table.row}>", f"</{table.row}>"
 
         def render(place: int) -> str:
-            email = account.contact(one, account.recipient(message, place))[1]
-            return f"<WSMessageRecipient>{element('EmailAddress', email)}</WSMessageRecipient>"
+            inside = [write(value) for write, value in zip(renderers, values(place))]  # noqa: B905
+            return f"{before}{''.join(inside)}{after}"
 
         return render
 
-    def _contact_renderer(self, one: model.ContactList) -> Callable[[int], str]:
-        arrivals, row = self.account.subscriptions(one), "WSContactSubscriptionInfo"
+    def _renderer(self, table: Table, column: Column) -> Callable[[Any], str]:
+        """Return what renders the values of a column."""
+        write = self._writer(column)
+        if f"{table.name}.{column.name}" not in self.account.config.wrong_values:
+            return write
+        name = column.name
+        return lambda v: element(name, v.text) if isinstance(v, Wrong) else write(v)
 
-        def render(number: int) -> str:
-            return (
-                f"<{row}><AdditionDate>{self._date(arrivals.stamp(number))}</AdditionDate>"
-                f"{self._contact(one, number)}"
-                f"{element('AdditionMethod', addition_method(arrivals.noise(number)))}</{row}>"
-            )
+    def _writer(self, column: Column) -> Callable[[Any], str]:
+        name = column.name
+        before, after = f"<{name}>", f"</{name}>"
+        offsets = self.account.config.date_offsets
+        clock, layout_of = self.account.clock, self.account.string_date
+        has_special = _SPECIAL.search
 
-        return render
+        def text(value: Text) -> str:
+            if value and type(value) is str and not has_special(value):
+                return f"{before}{value}{after}"
+            return element(name, value)
 
-    def _render_contact(self, one: model.ContactList, number: int) -> str:
-        contact_id, email = self.account.contact(one, number)
-        return element("ContactID", contact_id) + element("EmailAddress", email)
+        def date(value: int | None) -> str:
+            return f"{before}{clock.iso(value, with_offset=offsets)}{after}"
 
-    def _event_renderer(self, message: Message, kind: int) -> Callable[[int], str]:
-        account, one = self.account, message.contact_list
-        events = model.Events(account, message, kind)
-        row = next(x.row for x in OPERATIONS.values() if x.kind == kind)
-        details = (self._click, self._open, self._read, None, self._bounce)[kind]
+        def text_date(value: tuple[int, int]) -> str:
+            stamp, noise = value
+            layout = layout_of(noise)
+            if layout == "iso":
+                return f"{before}{clock.iso(stamp, with_offset=offsets)}{after}"
+            return element(name, clock.us(stamp) if layout == "us" else layout)
 
-        def render(index: int) -> str:
-            noise, stamp = events.at(index)
-            contact = self._contact(one, account.actor(message, kind, index))
-            if details is None:
-                added, method = removal_history(message, noise)
-                return (
-                    f"<{row}><AdditionDate>{self._date(added)}</AdditionDate>"
-                    f"<RemovalDate>{self._date(stamp)}</RemovalDate>"
-                    f"{contact}{element('RemovalMethod', method)}</{row}>"
-                )
-            return f"<{row}>{contact}{details(noise, self._text_date(stamp, noise))}</{row}>"
+        def texts(values: list[str]) -> str:
+            if not self.config.wrapped_domains or not values:
+                return "".join(map(text, values))
+            return f"{before}{''.join(element('string', one) for one in values)}{after}"
 
-        return render
+        def fields(value: dict[str, Any] | None) -> str:
+            if value is None:
+                return ""
+            return f"{before}{''.join(element(k, v) for k, v in value.items())}{after}"
 
-    def _text_date(self, stamp: int, noise: int) -> str | None:
-        layout = self.account.string_date(noise)
-        if layout == "iso":
-            return self._date(stamp)
-        return self.account.clock.us(stamp) if layout == "us" else layout
-
-    def _click(self, noise: int, date: str | None) -> str:
-        description, url = click_link(noise)
-        return (
-            element("LinkDescription", description)
-            + element("LinkUrl", url)
-            + element("ClickDate", date)
-        )
-
-    def _open(self, _: int, date: str | None) -> str:
-        return element("OpenDate", date)
-
-    def _read(self, _: int, date: str | None) -> str:
-        return element("ReadDate", date)
-
-    def _bounce(self, noise: int, date: str | None) -> str:
-        reason, detail, count = bounce_cause(noise)
-        return (
-            element("BounceReason", reason)
-            + element("BounceDetail", detail)
-            + element("BounceDate", date)
-            + f"<BounceCount>{count}</BounceCount>"
-        )
+        writers: dict[str, Callable[[Any], str]] = {
+            "text": text,
+            "date": date,
+            "text_date": text_date,
+            "bool": lambda value: f"{before}{'true' if value else 'false'}{after}",
+            "texts": texts,
+            "object": fields,
+            "objects": lambda values: "".join(map(fields, values)),
+        }
+        return writers.get(column.kind, lambda number: f"{before}{number}{after}")

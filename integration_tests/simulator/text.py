@@ -46,7 +46,7 @@ GARBAGE_DATES = ("n/a", "13/45/2014 99:99:99", "yesterday", "2014-13-45T00:00:00
 
 
 def email_address(number: int, noise: int) -> Text:
-    """Give a contact's address, unusual for some, absent for very few."""
+    """Return a contact's address, unusual for some, absent for a few."""
     variant = noise & 127
     if variant == 0 and noise & 0x380 == 0:
         return None
