@@ -12,11 +12,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from source_listrak.config import ListrakConfig, read_config
 from source_listrak.source import Settings, SourceListrak
-from source_listrak.streams import ReportStream, make_stream
+from source_listrak.streams import ReportStream
 from source_listrak.sync.windows import Window, merge, wall_end, wall_start
 from source_listrak.tables import COUNTERS, TABLES
 
@@ -63,10 +62,7 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     connection = SourceListrak(settings).connect(
         config, settings.read_policy, logging.getLogger("airbyte")
     )
-    messages = cast(
-        "ReportStream",
-        make_stream(TABLES["messages"], config, connection.session, connection.counts),
-    )
+    messages = ReportStream(TABLES["messages"], config, connection.session, connection.counts)
     span = Window(wall_start(config.since(now), config.zone), wall_end(now, config.zone))
     found = {}
     for list_id in sorted(row["ListID"] for row in connection.lists):

@@ -182,13 +182,10 @@ class SourceListrak(AbstractSource):
             now = self._settings.now()
             parsed.since(now)
             connection = self.connect(parsed, self._settings.check_policy, logger)
-            messages = make_stream(
-                TABLES["messages"], parsed, connection.session, connection.counts
-            )
+            report = ReportStream(TABLES["messages"], parsed, connection.session, connection.counts)
             end = wall_end(now, parsed.zone)
-            cast("ReportStream", messages).fetch_report(
-                connection.lists[0]["ListID"], Window(end - timedelta(days=1), end)
-            )
+            day = Window(end - timedelta(days=1), end)
+            report.fetch_report(connection.lists[0]["ListID"], day)
         except AirbyteTracedException as error:
             return False, error.message
         return True, None
@@ -221,8 +218,7 @@ class SourceListrak(AbstractSource):
             return Session(client, envelopes, dates, watch, logger, settings.now)
 
         def log_in(client: SoapClient) -> list[dict[str, Any]]:
-            stream = make_stream(TABLES["lists"], config, session_of(client), counts)
-            return cast("LoginStream", stream).log_in()
+            return LoginStream(TABLES["lists"], config, session_of(client), counts).log_in()
 
         client = SoapClient(
             config.username,
@@ -479,9 +475,7 @@ def _make_reports(
     reports = {}
     for name, tables in readers.items():
         table = TABLES[name]
-        stream = cast(
-            "ReportStream", make_stream(table, config, connection.session, connection.counts)
-        )
+        stream = ReportStream(table, config, connection.session, connection.counts)
 
         def windows(
             list_id: int, table: Table = table, tables: list[Table] = tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from source_listrak.soap.rows import Page
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.engine import FailedList
 from source_listrak.sync.reader import Rows, Slice
@@ -29,6 +30,18 @@ class AccountStream(ListrakStream):
             arguments=self.span(self.plan.start(read_to)) if self.table.ranged else {},
             read_to=read_to,
         )
+
+
+    def fetch_page(self, slice_: Slice, number: int) -> Page:
+        """Return one page, with the rows of lists that are not replicated emptied.
+
+        Emptied and not removed: a page without rows would be the end.
+        """
+        page = super().fetch_page(slice_, number)
+        for row in page.rows:
+            if self.config.list_ids and row.get("ListID") not in self.config.list_ids:
+                row.clear()
+        return page
 
 
 class LoginStream(AccountStream):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -148,23 +149,30 @@ class ReportStream(ListStream):
 class AnalyticsStream(ListStream):
     """Rows of many messages a request, those that a list sent."""
 
+    def slices(self) -> Iterable[Slice | FailedList]:
+        """Yield a slice per list, which holds the messages to request.
+
+        The messages are awaited here and not by a worker: rows of `messages` that wait for a
+        worker can hold up the shared report.
+        """
+        for list_id in self.plan.pending(self.list_ids()):
+            read_to = self.plan.read_to(list_id)
+            try:
+                arguments = {"MsgIDs": self.messages_of(list_id)}
+            except ListrakError as error:
+                if error.fault.action is Action.STOP:
+                    raise
+                yield FailedList(list_id, read_to, error)
+                continue
+            key, label = (list_id,), f"list {list_id}"
+            yield Slice(key, label, ("list", list_id), arguments, read_to=read_to)
+
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""
-        list_id = slice_.key[0]
-        found = self.messages_of(list_id)
+        found = slice_.arguments["MsgIDs"]
         for first in range(0, len(found), ANALYTICS_BATCH):
             batch = found[first : first + ANALYTICS_BATCH]
-            request = Slice(
-                key=slice_.key,
-                label=slice_.label,
-                subject=slice_.subject,
-                arguments={"MsgIDs": batch},
-            )
-            yield self._fetch(request).rows
-
-    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
-        """Return the slice of a list."""
-        return Slice(key, f"list {key[0]}", ("list", key[0]), read_to=read_to)
+            yield self._fetch(replace(slice_, arguments={"MsgIDs": batch})).rows
 
     def messages_of(self, list_id: int) -> list[int]:
         """Return the ids of the messages of a list that this sync reads."""

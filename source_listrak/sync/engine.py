@@ -216,7 +216,7 @@ class StateCursor(Cursor):
         self._owed = dict(stream.plan.owed)
         self._failures: dict[Key, _Failure] = {}
         self._refusal: AirbyteTracedException | None = None
-        self._refused = 0
+        self._refused = self._new_failures = 0
         self._is_complete = False
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
@@ -300,9 +300,11 @@ class StateCursor(Cursor):
                 return
             self._failures[key] = failure
             is_refused = isinstance(error, ListrakError) and error.fault.action is Action.REFUSED
-            self._refused += is_refused
             is_first = len(self._failures) == 1
-            all_refused = self._refused == len(self._failures) and not self._stream.counts.done
+            if key not in self._plan.owed:  # that comes first, and may be refused on every sync
+                self._new_failures += 1
+                self._refused += is_refused
+            all_refused = self._refused == self._new_failures and not self._stream.counts.done
             if is_refused and all_refused and self._refused >= REFUSALS_LIMIT:
                 self._refusal = error
                 self.limit.stop()
