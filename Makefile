@@ -22,6 +22,7 @@ PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@
 WITH_SIMULATOR = $(BIN)/python -m integration_tests.acceptance run
 AIRBYTE_CDK = '$(abspath $(BIN))/airbyte-cdk'
 CLIENTS := $(VENV)-clients
+DBT := $(VENV)-dbt
 # For the image's Python. Versions that are locked already stay, unless --upgrade is given.
 LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --universal \
   --python-version 3.13 --generate-hashes --custom-compile-command 'make lock'
@@ -29,8 +30,8 @@ LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --
 ##@ Commands
 
 .PHONY: demo
-demo: $(READY) ## replicate a simulated account into DuckDB and compare (CONFIG=path: a real account)
-	$(BIN)/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
+demo: $(READY) $(DBT)/.ready ## replicate a simulated account into DuckDB and compare (CONFIG=path: a real account)
+	DBT='$(DBT)/bin/dbt' $(BIN)/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
 
 .PHONY: test
 test: lint types unit integration ## all quick checks: lint, types, unit and integration tests
@@ -107,9 +108,13 @@ package: $(READY) ## build the Python package, and run it in an environment of i
 clients: $(READY) $(CLIENTS)/pyairbyte/.ready $(CLIENTS)/airbyte_serverless/.ready ## PyAirbyte and airbyte-serverless read through the connector
 	CLIENTS='$(CLIENTS)' $(PYTEST) integration_tests -m clients $(ARGS)
 
+.PHONY: analytics
+analytics: $(READY) $(DBT)/.warehouses ## build the dbt package on DuckDB, and parse its SQL in five dialects
+	DBT='$(DBT)/bin/dbt' $(PYTEST) integration_tests/test_analytics.py $(ARGS)
+
 .PHONY: browser
-browser: $(READY) ## open the demo's report in headless Chromium
-	$(PYTEST) integration_tests -m browser $(ARGS)
+browser: $(READY) $(DBT)/.ready ## open the demo's report in headless Chromium
+	DBT='$(DBT)/bin/dbt' $(PYTEST) integration_tests -m browser $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure for 25 minutes, and write docs/performance.md (ARGS="parts --rounds 1": print a part)
@@ -140,6 +145,17 @@ $(READY): pyproject.toml setup.py
 	@echo 'Setting up $(VENV): about a minute, once'
 	$(PYTHON) -m venv '$(VENV)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# dbt's bounds do not fit those of mypy.
+$(DBT)/.ready: analytics/requirements.txt
+	@echo 'Setting up $(DBT): half a minute, once'
+	$(PYTHON) -m venv '$(DBT)'
+	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(DBT)/.warehouses: analytics/requirements-warehouses.txt $(DBT)/.ready
+	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -r analytics/requirements.txt -r $<
 	touch $@
 
 # Their dependencies, each other's and the connector's are not to meet: a platform keeps them apart.

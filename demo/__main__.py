@@ -1,34 +1,29 @@
 """Replicate a Listrak account into a DuckDB file: the simulator's, or a real one.
 
 Without --config, starts the simulator of the Listrak SOAP service, reads all of its account and
-fails unless every table equals what the simulator holds. Exit codes: 0 as it should be, 1 the
-connector failed, 2 wrong arguments, 3 the tables differ.
+fails unless every table equals what the simulator holds. Exit codes: 0 success, 1 the connector or
+a model failed, 2 wrong arguments, 3 the tables differ.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import duckdb
-from rich.console import Console
-
 from demo.compare import compare
 from demo.connector import Connector, ConnectorError, configured_catalog
-from demo.load import Schemas, Spool, connect, create_views, load
+from demo.load import Schemas, Spool, connect, load
 from demo.report import write_report
-from demo.show import make_console, show_campaigns, show_counts
+from demo.transform import SCHEMA, TransformError, build, find_dbt
 from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 
-ANALYTICS = Path(__file__).resolve().parents[1] / "analytics"
 START_DATE = "2023-01-01"
 """The simulated account holds the year 2023, so that each run gives the same figures."""
 
@@ -36,12 +31,11 @@ START_DATE = "2023-01-01"
 def main() -> int:
     """Run the demo and return its exit code."""
     options = _options()
-    console = make_console()
     try:
         with tempfile.TemporaryDirectory(prefix="listrak-demo-") as folder:
-            return _run(options, Path(folder), console)
-    except ConnectorError as error:
-        console.print(f"FAILED: {error}", style="bold red", markup=False)
+            return _run(options, Path(folder))
+    except (ConnectorError, TransformError) as error:
+        print(f"FAILED: {error}")
         return 1
 
 
@@ -59,86 +53,71 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, folder: Path, console: Console) -> int:
-    def title(text: str) -> None:
-        console.print(f"\n{text}", style="bold", markup=False)
-
-    def say(text: str) -> None:
-        console.print(f"  {text}", markup=False, soft_wrap=True)
-
+def _run(options: argparse.Namespace, folder: Path) -> int:
+    find_dbt()  # before an account is read for an hour
     with ExitStack() as stack:
         simulator: SimulatorProcess | None = None
         config_path = options.config
         if config_path is None:
-            title("Starting the simulator of the Listrak SOAP service")
             simulator = stack.enter_context(SimulatorProcess(_simulated(options.scale)))
-            say(f"it listens at {simulator.url}")
+            _step("simulator", f"a Listrak account at {simulator.url}")
             config_path = _write_json(folder / "config.json", _connection(simulator))
 
-        connector = Connector(config_path, say)
-        title("check: can the account be read?")
+        connector = Connector(config_path, lambda text: print(f"  {text}", flush=True))
         connector.check()
-        say("yes")
-        title("discover: which streams are there?")
+        _step("check", "the account can be read")
         streams = connector.discover()
         schemas: Schemas = {stream["name"]: stream["json_schema"] for stream in streams}
-        say(", ".join(schemas))
+        _step("discover", f"{len(streams)} tables")
 
-        title("read: all of it")
         catalog_path = _write_json(folder / "catalog.json", configured_catalog(streams))
+        _step("read", "all of them")
+        code = 0
         started = time.monotonic()
-        with Spool(folder / "records", schemas) as spool:
-            for record in connector.read(catalog_path):
-                spool.add(record["stream"], record["data"])
+        with closing(Spool(folder / "records", schemas)) as spool:
+            try:
+                for record in connector.read(catalog_path):
+                    spool.add(record["stream"], record["data"], record["emitted_at"])
+            except ConnectorError as error:
+                # A table that the user may not read leaves the others readable.
+                print(f"FAILED: {error}; continuing with what was read")
+                code = 1
         seconds = time.monotonic() - started
-        records = sum(spool.counts.values())
-        say(f"{records:,} records in {seconds:.1f} s, {records / seconds:,.0f} records per second")
+        _step("read", f"{sum(spool.counts.values()):,} records in {seconds:.1f} s")
 
-        path = options.output / "listrak.duckdb"
-        title(f"load: into {path}")
-        with _new_database(path) as database:
+        path = _new_file(options.output / "listrak.duckdb")
+        with connect(path) as database:
             load(database, schemas, spool, "main")
-            shutil.rmtree(folder / "records")
-            views = create_views(database, ANALYTICS)
-            say(f"{len(schemas)} tables, and the views {', '.join(views)}")
-            show_counts(console, database, list(schemas))
-            show_campaigns(console, database)
+        built = build(path, options.output / "dbt")
+        _step("dbt", f"{built.models} models and {built.tests} tests in {built.seconds:.1f} s")
+        with connect(path) as database:
             report = options.output / "report.html"
             write_report(database, report)
-            title(f"report: open {report} in a browser")
+            _step("report", f"open {report} in a browser")
             if simulator is not None:
-                title("compare: does every table equal what the simulator holds?")
                 truth = simulator.truth(since=START_DATE)
-                if not _equals(database, schemas, truth, folder / "truth", console):
+                if absent := sorted(truth.keys() - schemas.keys()):
+                    print(f"FAILED: not in the catalog: {', '.join(absent)}")
                     return 3
-
-    title(f"Done. Ask your own questions: duckdb {path}")
-    return 0
-
-
-def _equals(
-    database: duckdb.DuckDBPyConnection,
-    schemas: Schemas,
-    truth: Mapping[str, Iterable[Mapping[str, Any]]],
-    folder: Path,
-    console: Console,
-) -> bool:
-    if absent := sorted(truth.keys() - schemas.keys()):
-        console.print(f"FAILED: not in the catalog: {', '.join(absent)}", style="bold red")
-        return False
-    differences = compare(database, schemas, truth, folder)
-    for difference in differences:
-        console.print(f"FAILED: {difference}", style="bold red", markup=False)
-    if not differences:
-        console.print(f"  yes: all {len(truth)} tables, row for row")
-    return not differences
+                differences = compare(database, schemas, truth, folder / "truth")
+                for difference in differences:
+                    print(f"FAILED: {difference}")
+                if differences:
+                    return 3
+                _step("compare", f"all {len(truth)} tables equal the simulator's, row for row")
+    _step("query", f"duckdb {path} 'FROM {SCHEMA}.listrak__campaigns'")
+    return code
 
 
-def _new_database(path: Path) -> duckdb.DuckDBPyConnection:
+def _step(name: str, text: str) -> None:
+    print(f"{name:<10} {text}", flush=True)
+
+
+def _new_file(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in (path, path.with_name(path.name + ".wal")):
         old.unlink(missing_ok=True)
-    return connect(path)
+    return path
 
 
 def _simulated(scale: float) -> SimulatorConfig:
@@ -147,6 +126,7 @@ def _simulated(scale: float) -> SimulatorConfig:
         messages_per_list=26,
         recipients_per_message=560 * scale,
         contacts_per_list=max(1, round(1000 * scale)),
+        sends_per_conversation=round(1500 * scale),
     )
     return SimulatorConfig(account=account)
 

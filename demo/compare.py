@@ -1,18 +1,21 @@
-"""Compares the tables with what the simulator holds: every row, as often as it is there."""
+"""Compares the tables with what the simulator holds: every row, as often as it occurs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from demo.load import Schemas, Spool, column_types, load, quoted
+from demo.load import JsonSchema, Schemas, Spool, column_types, load, quoted
 
 TRUTH = "truth"
 EXAMPLES = 3
+PLACES = ("ListID", "MsgID", "ConversationID")
+"""Columns that say where a difference is without naming a person."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,10 @@ def compare(
     :param truth: the records of every table
     :param folder: where the truth may be spooled
     """
-    with Spool(folder, truth) as spool:
+    with closing(Spool(folder, truth)) as spool:
         for table, records in truth.items():
             for record in records:
-                spool.add(table, record)
+                spool.add(table, record, 0)
     load(database, schemas, spool, TRUTH)
     try:
         found = (_difference(database, table, schemas[table]) for table in truth)
@@ -53,29 +56,22 @@ def compare(
 
 
 def _difference(
-    database: duckdb.DuckDBPyConnection, table: str, schema: Mapping[str, Any]
+    database: duckdb.DuckDBPyConnection, table: str, schema: JsonSchema
 ) -> Difference | None:
-    here, there = f"main.{quoted(table)}", f"{TRUTH}.{quoted(table)}"
-    missing, unexpected = _minus(there, here), _minus(here, there)
-    rows_missing, rows_unexpected = _count(database, missing), _count(database, unexpected)
-    if not rows_missing and not rows_unexpected:
-        return None
-    keys = [name for name in ("ListID", "MsgID") if name in column_types(schema)]
+    columns = column_types(schema)
     # S608: the names are the catalog's, and quoted.
-    rows = database.execute(
-        f"SELECT DISTINCT {', '.join(keys)} FROM ({missing} UNION ALL {unexpected})"  # noqa: S608
-        f" ORDER BY ALL LIMIT {EXAMPLES}"
-    ).fetchall()
+    names = ", ".join(map(quoted, columns))
+    here = f"SELECT {names} FROM main.{quoted(table)}"  # noqa: S608
+    there = f"SELECT {names} FROM {TRUTH}.{quoted(table)}"  # noqa: S608
+    missing = database.sql(f"({there}) EXCEPT ALL ({here})")
+    unexpected = database.sql(f"({here}) EXCEPT ALL ({there})")
+    counts = len(missing), len(unexpected)
+    if counts == (0, 0):
+        return None
+    places = [name for name in PLACES if name in columns]
+    rows = missing.union(unexpected).select(*places).distinct().order("ALL").limit(EXAMPLES)
     where = [
-        " ".join(f"{key} {value}" for key, value in zip(keys, row, strict=True)) for row in rows
+        " ".join(f"{name} {value}" for name, value in zip(places, row, strict=True))
+        for row in rows.fetchall()
     ]
-    return Difference(table, rows_missing, rows_unexpected, where)
-
-
-def _minus(left: str, right: str) -> str:
-    return f"(SELECT * FROM {left} EXCEPT ALL SELECT * FROM {right})"  # noqa: S608
-
-
-def _count(database: duckdb.DuckDBPyConnection, rows: str) -> int:
-    [[count]] = database.execute(f"SELECT COUNT(*) FROM {rows}").fetchall()  # noqa: S608
-    return int(count)
+    return Difference(table, *counts, where)

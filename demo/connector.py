@@ -6,75 +6,80 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 Message = dict[str, Any]
-Say = Callable[[str], None]
 COMMAND = "source-listrak"
-FRAMEWORK_CHATTER = (
-    "MemoryMonitor ",
-    "Starting syncing",
-    "Syncing stream",
-    "Marking stream",
-    "Finished syncing",
-)
-"""How log lines begin that tell a person nothing: the streams' statuses say it better."""
 
 
 class ConnectorError(Exception):
-    """The connector failed, or is not there."""
+    """The connector failed or is not installed."""
 
 
 class Connector:
-    """The connector with one configuration; what it logs goes to `say`, a line at a time."""
+    """The connector with one configuration; its log goes to `say`, a line at a time."""
 
-    def __init__(self, config_path: Path, say: Say) -> None:
+    def __init__(self, config_path: Path, say: Callable[[str], None]) -> None:
+        beside_python = str(Path(sys.executable).parent)
+        command = shutil.which(COMMAND, path=beside_python) or shutil.which(COMMAND)
+        if command is None:
+            raise ConnectorError(f"the command {COMMAND} is not installed: pip install .")
+        self._command = command
         self._config_path = config_path
         self._say = say
-        self._command = _find_command()
 
     def check(self) -> None:
         """Prove that the account can be read.
 
-        :raises ConnectorError: with the connector's own explanation, when it cannot
+        :raises ConnectorError: it cannot, with the connector's own explanation
         """
-        for status in self._payloads("connectionStatus", "check"):
-            if status["status"] == "SUCCEEDED":
-                return
+        status = self._first("connectionStatus", "check")
+        if status["status"] != "SUCCEEDED":
             raise ConnectorError(status.get("message") or "check failed without a reason")
-        raise ConnectorError("check said neither yes nor no")
 
     def discover(self) -> list[Message]:
         """Return the streams of the account's catalog."""
-        for catalog in self._payloads("catalog", "discover"):
-            streams: list[Message] = catalog["streams"]
-            return streams
-        raise ConnectorError("discover gave no catalog")
+        streams: list[Message] = self._first("catalog", "discover")["streams"]
+        return streams
 
     def read(self, catalog_path: Path) -> Iterator[Message]:
-        """Yield the records of a configured catalog, as they come."""
+        """Yield the records of a configured catalog as they arrive.
+
+        :raises ConnectorError: the connector failed, after the records that it read
+        """
         yield from self._payloads("record", "read", "--catalog", str(catalog_path))
 
-    def _payloads(self, kind: str, command: str, *arguments: str) -> Iterator[Message]:
-        arguments = (command, "--config", str(self._config_path), *arguments)
-        with _lines([self._command, *arguments]) as lines:
-            for line in lines:
-                message = _parse(line)
-                if message is None:
-                    self._say(line.decode(errors="replace").rstrip())
-                elif kind in message:
-                    yield message[kind]
-                else:
-                    for text in describe(message):
+    def _first(self, kind: str, verb: str) -> Message:
+        # All messages are taken, so that the process can end by itself.
+        payloads = list(self._payloads(kind, verb))
+        if not payloads:
+            raise ConnectorError(f"{verb} returned no {kind}")
+        return payloads[0]
+
+    def _payloads(self, kind: str, verb: str, *arguments: str) -> Iterator[Message]:
+        command = [self._command, verb, "--config", str(self._config_path), *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            if process.stdout is None:
+                raise ConnectorError("the connector has no output")
+            try:
+                for line in process.stdout:
+                    message = _parse(line)
+                    if kind in message:
+                        yield message[kind]
+                    elif text := describe(message):
                         self._say(text)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise ConnectorError(f"{COMMAND} {verb} ended with exit code {process.returncode}")
 
 
 def configured_catalog(streams: list[Message]) -> Message:
-    """Return the catalog that reads these streams whole."""
+    """Return the catalog that reads these streams in full."""
     return {
         "streams": [
             {
@@ -88,53 +93,23 @@ def configured_catalog(streams: list[Message]) -> Message:
     }
 
 
-def describe(message: Message) -> Iterator[str]:
-    """Yield what a message other than a record tells a person, which may be nothing."""
-    if "log" in message:
-        log = message["log"]
-        # The lines after the first are stack traces, which belong into a platform's log.
-        first_line = (log["message"].splitlines() or [""])[0]
-        if log["level"] not in ("DEBUG", "TRACE") and not first_line.startswith(FRAMEWORK_CHATTER):
-            yield f"{log['level']:<5} {first_line}"
-    elif "trace" in message:
-        trace = message["trace"]
-        if "error" in trace:
-            yield f"ERROR {trace['error']['message']}"
-        elif "stream_status" in trace:
-            status = trace["stream_status"]
-            if status["status"] in ("COMPLETE", "INCOMPLETE"):
-                yield f"{status['stream_descriptor']['name']}: {status['status'].lower()}"
+def describe(message: Message) -> str | None:
+    """Return what a message other than a record says to a person, if anything."""
+    if "log" in message and message["log"]["level"] not in ("DEBUG", "TRACE"):
+        # The lines after the first are stack traces.
+        first_line = message["log"]["message"].partition("\n")[0]
+        return f"{message['log']['level']:<5} {first_line}"
+    if error := message.get("trace", {}).get("error"):
+        return f"ERROR {error['message']}"
+    return None
 
 
-def _find_command() -> str:
-    beside_python = str(Path(sys.executable).parent)
-    command = shutil.which(COMMAND, path=beside_python) or shutil.which(COMMAND)
-    if command is None:
-        raise ConnectorError(f"the command {COMMAND} is not installed: pip install .")
-    return command
-
-
-@contextmanager
-def _lines(command: list[str]) -> Iterator[Iterator[bytes]]:
-    """Run a command, give its output by lines, and see that it neither fails nor stays behind."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        if process.stdout is None:
-            raise ConnectorError("the connector has no output")
-        try:
-            yield iter(process.stdout)
-            # An early return of the reader must not leave the writer at a full pipe.
-            for _ in process.stdout:
-                pass
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise ConnectorError(f"the connector ended with exit code {process.returncode}")
-
-
-def _parse(line: bytes) -> Message | None:
+def _parse(line: bytes) -> Message:
+    """Return the message of a line, or the line as a log message."""
     try:
         message = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None
-    return message if isinstance(message, dict) else None
+        message = None
+    if isinstance(message, dict):
+        return message
+    return {"log": {"level": "INFO", "message": line.decode(errors="replace").rstrip()}}

@@ -1,6 +1,6 @@
 """Loads records into DuckDB: one table per stream, its columns from the stream's JSON schema.
 
-Records are first written to one file of JSON lines per stream, which DuckDB then reads whole.
+Records are first written to one file of JSON lines per stream, which DuckDB then reads at once.
 That is many times faster than inserting rows, and memory stays small at any number of records.
 """
 
@@ -8,53 +8,50 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import duckdb
 import orjson
 
 JsonSchema = Mapping[str, Any]
 Schemas = Mapping[str, JsonSchema]
-LONGEST_RECORD = 256 * 1024 * 1024
-"""Bytes of one record's line; DuckDB's own limit of 16 MiB is less than one huge text field."""
+EXTRACTED_AT = "_airbyte_extracted_at"
+"""The column that each of Airbyte's destinations adds: when the record was read."""
+MAX_RECORD_BYTES = 256 * 1024 * 1024
+"""DuckDB's own limit of 16 MiB for one line is less than one huge text field."""
 
 
 class Spool:
-    """Files of JSON lines, one per stream."""
+    """Files of JSON lines, one per stream; to be closed before they are read."""
 
     def __init__(self, folder: Path, streams: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = {stream: folder / f"{stream}.jsonl" for stream in streams}
         self.counts: Counter[str] = Counter()
-        self._files: dict[str, BinaryIO] = {}
-
-    def __enter__(self) -> Spool:
         self._files = {stream: path.open("wb") for stream, path in self.paths.items()}
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Write what is buffered."""
         for file in self._files.values():
             file.close()
 
-    def add(self, stream: str, record: Mapping[str, Any]) -> None:
+    def add(self, stream: str, record: Mapping[str, Any], emitted_at: int) -> None:
         """Append one record.
 
-        :raises KeyError: when the stream is not in the catalog
+        :param emitted_at: when the connector emitted it, in milliseconds since 1970
+        :raises KeyError: the stream is not in the catalog
         """
-        self._files[stream].write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        moment = datetime.fromtimestamp(emitted_at / 1000, timezone.utc)
+        row = {EXTRACTED_AT: moment, **record}
+        self._files[stream].write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
         self.counts[stream] += 1
 
 
 def connect(path: Path | str) -> duckdb.DuckDBPyConnection:
-    """Open a database that asks nothing of the network and takes every instant as UTC."""
-    # Both settings would otherwise fetch missing extensions from the vendor's server.
+    """Open a database that makes no network requests and takes every instant as UTC."""
+    # Both settings would otherwise download missing extensions.
     database = duckdb.connect(
         str(path),
         config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
@@ -65,29 +62,18 @@ def connect(path: Path | str) -> duckdb.DuckDBPyConnection:
 
 
 def load(database: duckdb.DuckDBPyConnection, schemas: Schemas, spool: Spool, into: str) -> None:
-    """Make and fill one table per stream in the database schema `into`."""
+    """Create and fill one table per stream in the database schema `into`."""
     database.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(into)}")
     for stream, path in spool.paths.items():
-        columns = column_types(schemas[stream])
+        columns = {EXTRACTED_AT: "TIMESTAMPTZ", **column_types(schemas[stream])}
         table = f"{quoted(into)}.{quoted(stream)}"
         declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
         database.execute(f"CREATE TABLE {table} ({declared})")
-        names = ", ".join(quoted(name) for name in columns)
-        # A file without a line has no columns to find.
-        if spool.counts[stream]:
-            database.execute(
-                f"INSERT INTO {table} SELECT {names} FROM read_json(?, columns = ?,"  # noqa: S608
-                " format = 'newline_delimited', maximum_object_size = ?)",
-                [str(path), columns, LONGEST_RECORD],
-            )
-
-
-def create_views(database: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-    """Run each file of SQL in the folder, in order of name, and return their names."""
-    files = sorted(folder.glob("*.sql"))
-    for file in files:
-        database.execute(file.read_text(encoding="utf-8"))
-    return [file.stem for file in files]
+        database.execute(
+            f"INSERT INTO {table} SELECT * FROM read_json(?, columns = ?,"  # noqa: S608
+            " format = 'newline_delimited', maximum_object_size = ?)",
+            [str(path), columns, MAX_RECORD_BYTES],
+        )
 
 
 def column_types(schema: JsonSchema) -> dict[str, str]:
@@ -98,10 +84,10 @@ def column_types(schema: JsonSchema) -> dict[str, str]:
 def sql_type(schema: JsonSchema) -> str:
     """Return the SQL type that holds a JSON schema's values.
 
-    :raises ValueError: when the schema says no type, or one that no stream has
+    :raises ValueError: the schema has no type, or one that no stream has
     """
-    kinds = schema.get("type", [])
-    found = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    types = schema.get("type", [])
+    found = [kind for kind in ([types] if isinstance(types, str) else types) if kind != "null"]
     match found:
         case ["string"]:
             return "TIMESTAMPTZ" if schema.get("format") == "date-time" else "VARCHAR"
@@ -120,5 +106,5 @@ def sql_type(schema: JsonSchema) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return an identifier as SQL takes it, whatever it is made of."""
+    """Return an identifier quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,201 +1,244 @@
-"""Draws what the views say as one HTML page that asks nothing of any network."""
+"""Draws the models as one HTML page that makes no network requests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import duckdb
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-BEST = 10
-"""Campaigns in the chart of the best."""
-PROVIDERS = 10
-"""Mail providers in the chart of deliverability: those to which most was sent."""
-LEAST_DELIVERED = 20
-"""Below so many deliveries, a click rate is chance."""
-COLOURS = {"opens": "#2a6fdb", "reads": "#12a594", "clicks": "#e5762b", "bounces": "#c4314b"}
+from demo.transform import SCHEMA
 
-# The policy of the page forbids every request, whatever a subject line may hold.
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Listrak: campaigns, engagement, deliverability</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c2430; max-width: 1080px;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; }
-h2 { font-size: 1.15rem; margin: 2rem 0 0; }
-p { color: #5b6675; margin: 0.2rem 0; }
-dl { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; margin: 1.5rem 0; }
-dt { color: #5b6675; font-size: 0.85rem; }
-dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-</style>
-<script>$library</script>
-</head>
-<body>
-<h1>Listrak</h1>
-<p>$period</p>
-<dl>$figures</dl>
-$charts
-</body>
-</html>
-""")
+TEMPLATE = Path(__file__).with_name("report.html")
+LABEL = 48
+"""Characters of a label."""
+BLUE, GREEN, ORANGE, RED = "#2a6fdb", "#12a594", "#e5762b", "#c4314b"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chart and perhaps a table, each of one query.
+
+    :param chart: query; its first column is the category, the others are the series
+    :param colours: name and colour of each series
+    :param columns: heading and format of each column of the table; columns of text have no format
+    """
+
+    name: str
+    title: str
+    text: str
+    chart: str
+    colours: Mapping[str, str]
+    lines: bool = False
+    horizontal: bool = False
+    unit: str = ""
+    form: str = ","
+    table: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+SECTIONS = (
+    Section(
+        "engagement",
+        "Engagement over time",
+        "Events per week, whenever the message was sent; automated mail included.",
+        """
+        SELECT STRFTIME(DATE_TRUNC('week', date_day), '%Y-%m-%d') AS week,
+            SUM(opens), SUM(reads), SUM(clicks)
+        FROM listrak__engagement_by_day GROUP BY week ORDER BY week
+        """,
+        {"opens": BLUE, "reads": GREEN, "clicks": ORANGE},
+        lines=True,
+        unit="events",
+    ),
+    Section(
+        "campaigns",
+        "Best campaigns",
+        "By the share of recipients who clicked, of those with at least 20, and the latest.",
+        # The id keeps campaigns with the same subject apart.
+        """
+        SELECT CONCAT_WS(' · ', subject[:32], message_id), click_rate FROM listrak__campaigns
+        WHERE delivered >= 20 ORDER BY click_rate DESC, message_id LIMIT 10
+        """,
+        {"clicked": ORANGE},
+        horizontal=True,
+        form=".0%",
+        table="""
+        SELECT STRFTIME(sent_at, '%Y-%m-%d'), subject, campaign_name, delivered, open_rate,
+            click_rate, unsubscribe_rate, revenue
+        FROM listrak__campaigns ORDER BY sent_at DESC, message_id DESC LIMIT 10
+        """,
+        columns={
+            "sent": "", "subject": "", "campaign": "", "delivered": ",", "opened": ".1%",
+            "clicked": ".1%", "unsubscribed": ".1%", "revenue": ",.0f",
+        },
+    ),
+    Section(
+        "revenue",
+        "Revenue by campaign",
+        "Attributed by Listrak to the last click, for up to 30 days.",
+        """
+        SELECT COALESCE(campaign_name, 'no campaign') AS name,
+            SUM(revenue) FILTER (mail_type = 'campaign'),
+            SUM(revenue) FILTER (mail_type = 'automated')
+        FROM listrak__last_touch_revenue GROUP BY name ORDER BY SUM(revenue) DESC, name LIMIT 10
+        """,
+        {"campaigns": BLUE, "automated mail": GREEN},
+        horizontal=True,
+    ),
+    Section(
+        "automated",
+        "Automated mail",
+        "Opens per week beside those of campaigns, and the conversations with most revenue.",
+        """
+        SELECT STRFTIME(DATE_TRUNC('week', date_day), '%Y-%m-%d') AS week,
+            SUM(opens) FILTER (mail_type = 'campaign'), SUM(opens) FILTER (mail_type = 'automated')
+        FROM listrak__engagement_by_day GROUP BY week ORDER BY week
+        """,
+        {"campaigns": BLUE, "automated mail": GREEN},
+        unit="opens",
+        table="""
+        SELECT conversation_name, list_name, delivered, open_rate, read_rate, unsubscribe_rate,
+            conversions, revenue
+        FROM listrak__automated_mail ORDER BY revenue DESC, conversation_id LIMIT 10
+        """,
+        columns={
+            "conversation": "", "list": "", "delivered": ",", "opened": ".1%", "read": ".1%",
+            "unsubscribed": ".1%", "conversions": ",", "revenue": ",.0f",
+        },
+    ),
+    Section(
+        "growth",
+        "List growth and churn",
+        "Contacts added and removed in the last 12 months, and each list in its latest month.",
+        """
+        SELECT STRFTIME(date_month, '%Y-%m-%d') AS month, SUM(added), -SUM(removed)
+        FROM listrak__list_growth_by_month GROUP BY month ORDER BY month DESC LIMIT 12
+        """,
+        {"added": GREEN, "removed": RED},
+        unit="contacts",
+        table="""
+        SELECT list_name, STRFTIME(date_month, '%Y-%m'), subscribers_at_end, added, removed, net,
+            churn_rate
+        FROM listrak__list_growth_by_month
+        QUALIFY date_month = MAX(date_month) OVER (PARTITION BY list_id)
+        ORDER BY subscribers_at_end DESC, list_id LIMIT 10
+        """,
+        columns={
+            "list": "", "month": "", "subscribers": ",", "added": ",", "removed": ",", "net": "+,",
+            "churn": ".1%",
+        },
+    ),
+    Section(
+        "deliverability",
+        "Deliverability",
+        "Share of mail that bounced, at the mail providers to which most was sent.",
+        """
+        SELECT email_domain, bounce_rate FROM listrak__deliverability
+        WHERE sent > 0 ORDER BY sent DESC, email_domain LIMIT 10
+        """,
+        {"bounced": RED},
+        form=".1%",
+    ),
+)  # fmt: skip
+FIGURES = {
+    "subscribers": "SELECT COUNT(*) FROM listrak__current_subscribers",
+    "messages sent": "SELECT COUNT(*) FROM listrak__campaigns",
+    "delivered": "SELECT SUM(delivered) FROM listrak__last_touch_revenue",
+    "clicks": "SELECT SUM(clicks) FROM listrak__last_touch_revenue",
+    "conversions": "SELECT SUM(conversions) FROM listrak__last_touch_revenue",
+    "revenue": "SELECT SUM(revenue) FROM listrak__last_touch_revenue",
+}
+PERIOD = """
+    SELECT STRFTIME(MIN(sent_at), '%Y-%m-%d') || ' to ' || STRFTIME(MAX(sent_at), '%Y-%m-%d')
+    FROM listrak__campaigns
+"""
 
 
 def write_report(database: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Write the page from the views campaigns, engagement_by_day and deliverability."""
-    charts = [
-        (
-            "engagement",
-            "Engagement over time",
-            "What recipients did, a week at a time, whatever message they did it with.",
-            _engagement(database),
-        ),
-        (
-            "campaigns",
-            "Best campaigns",
-            f"By the share of recipients who clicked, of those with {LEAST_DELIVERED} or more.",
-            _campaigns(database),
-        ),
-        (
-            "deliverability",
-            "Deliverability",
-            "Share of messages that bounced, at the mail providers to which most was sent.",
-            _deliverability(database),
-        ),
-    ]
-    sections = [
-        f"<h2>{title}</h2>\n<p>{text}</p>\n{_drawn(name, figure)}"
-        for name, title, text, figure in charts
-    ]
-    numbers = [f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _figures(database)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = _PAGE.substitute(
+    """Write the page from the models of analytics/."""
+    database.execute(f"USE {SCHEMA}")
+    figures = {name: database.execute(query).fetchall() for name, query in FIGURES.items()}
+    [[period]] = database.execute(PERIOD).fetchall()
+    template = Template(TEMPLATE.read_text(encoding="utf-8"))
+    page = template.substitute(
         library=get_plotlyjs(),
-        period=escape(_period(database)),
-        figures="".join(numbers),
-        charts="\n".join(sections),
+        period=f"Campaigns sent from {period}" if period else "No campaigns",
+        figures="".join(
+            f"<div><dt>{name}</dt><dd>{value or 0:,.0f}</dd></div>"
+            for name, [[value]] in figures.items()
+        ),
+        sections="".join(_drawn(database, section) for section in SECTIONS),
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
-def _figures(database: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
-    names = ("campaigns", "delivered", "opens", "clicks", "unsubscribes", "bounces")
-    row = database.execute(
-        "SELECT COUNT(*), SUM(delivered), SUM(opens), SUM(clicks), SUM(unsubscribes), SUM(bounces)"
-        " FROM campaigns"
-    ).fetchone()
-    for name, value in zip(names, row or (), strict=True):
-        yield name, f"{int(value or 0):,}"
+def _drawn(database: duckdb.DuckDBPyConnection, section: Section) -> str:
+    html = f"<h2>{section.title}</h2>\n<p>{section.text}</p>\n{_chart(database, section)}\n"
+    return html + _table(database, section) if section.table else html
 
 
-def _period(database: duckdb.DuckDBPyConnection) -> str:
-    row = database.execute(
-        "SELECT STRFTIME(MIN(send_date), '%Y-%m-%d'), STRFTIME(MAX(send_date), '%Y-%m-%d')"
-        " FROM campaigns"
-    ).fetchone()
-    first, last = row or (None, None)
-    return f"Campaigns sent from {first} to {last}" if first else "No campaigns"
-
-
-def _engagement(database: duckdb.DuckDBPyConnection) -> go.Figure:
-    rows = database.execute(
-        "SELECT STRFTIME(DATE_TRUNC('week', CAST(day AS DATE)), '%Y-%m-%d') AS week,"
-        ' SUM(opens), SUM("reads"), SUM(clicks) FROM engagement_by_day GROUP BY week ORDER BY week'
-    ).fetchall()
-    weeks = [row[0] for row in rows]
-    return go.Figure(
-        [
-            go.Scatter(
-                x=weeks,
-                y=[int(row[place]) for row in rows],
-                name=name,
-                mode="lines+markers",
-                line={"color": COLOURS[name]},
-            )
-            for place, name in enumerate(("opens", "reads", "clicks"), start=1)
-        ],
-        {"xaxis": {"type": "date"}, "yaxis": {"title": {"text": "events a week"}}},
+def _chart(database: duckdb.DuckDBPyConnection, section: Section) -> str:
+    rows = database.execute(section.chart).fetchall()
+    categories = [_label(row[0]) for row in rows]
+    figure = go.Figure(
+        layout={
+            "template": "plotly_white",
+            "barmode": "relative",
+            "height": 120 + 26 * len(rows) if section.horizontal else 360,
+            "margin": {"l": 60, "r": 20, "t": 20, "b": 50},
+            "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        }
+    )
+    for place, (name, colour) in enumerate(section.colours.items(), start=1):
+        values = [float(row[place] or 0) for row in rows]
+        if section.lines:
+            figure.add_scatter(x=categories, y=values, name=name, line={"color": colour})
+        elif section.horizontal:
+            bars = {"color": colour}
+            figure.add_bar(x=values, y=categories, name=name, orientation="h", marker=bars)
+        else:
+            figure.add_bar(x=categories, y=values, name=name, marker={"color": colour})
+    values_axis = {"tickformat": section.form, "title": {"text": section.unit}}
+    if section.horizontal:
+        figure.update_xaxes(values_axis)
+        figure.update_yaxes(autorange="reversed", automargin=True, type="category")
+    else:
+        figure.update_yaxes(values_axis)
+    options = {"displayModeBar": False, "responsive": True}
+    return str(
+        figure.to_html(full_html=False, include_plotlyjs=False, div_id=section.name, config=options)
     )
 
 
-def _campaigns(database: duckdb.DuckDBPyConnection) -> go.Figure:
-    rows = database.execute(
-        "SELECT message_id, subject, STRFTIME(send_date, '%Y-%m-%d'), click_rate, delivered"
-        " FROM campaigns WHERE delivered >= ? AND click_rate IS NOT NULL"
-        " ORDER BY click_rate DESC, message_id LIMIT ?",
-        [LEAST_DELIVERED, BEST],
-    ).fetchall()
-    rows.reverse()  # bars are drawn from the bottom
-    return go.Figure(
-        go.Bar(
-            x=[row[3] for row in rows],
-            # The number keeps campaigns with one subject apart.
-            y=[f"{_subject(row[1])} · {row[0]}" for row in rows],
-            customdata=[[row[2], row[4]] for row in rows],
-            hovertemplate="sent %{customdata[0]} to %{customdata[1]:,}: %{x:.1%}<extra></extra>",
-            orientation="h",
-            marker={"color": COLOURS["clicks"]},
-        ),
-        {
-            "xaxis": {"tickformat": ".0%", "title": {"text": "recipients who clicked"}},
-            "yaxis": {"automargin": True, "type": "category"},
-        },
+def _table(database: duckdb.DuckDBPyConnection, section: Section) -> str:
+    forms = list(section.columns.values())
+    lines = [_cells("th", section.columns, forms)]
+    for row in database.execute(section.table).fetchall():
+        texts = [
+            "" if value is None else format(value, form) if form else _label(value)
+            for value, form in zip(row, forms, strict=True)
+        ]
+        lines.append(_cells("td", texts, forms))
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _cells(tag: str, texts: Iterable[str], forms: Iterable[str]) -> str:
+    cells = (
+        f"<{tag}>{text}</{tag}>" if form else f'<{tag} class="text">{text}</{tag}>'
+        for text, form in zip(texts, forms, strict=True)
     )
+    return f"<tr>{''.join(cells)}</tr>"
 
 
-def _deliverability(database: duckdb.DuckDBPyConnection) -> go.Figure:
-    rows = database.execute(
-        "SELECT domain, sent, bounced, bounce_rate FROM deliverability WHERE domain IS NOT NULL"
-        " ORDER BY sent DESC, domain LIMIT ?",
-        [PROVIDERS],
-    ).fetchall()
-    return go.Figure(
-        go.Bar(
-            x=[_plain(row[0]) for row in rows],
-            y=[row[3] for row in rows],
-            customdata=[[row[1], row[2]] for row in rows],
-            hovertemplate="%{customdata[1]:,} of %{customdata[0]:,}: %{y:.1%}<extra></extra>",
-            marker={"color": COLOURS["bounces"]},
-        ),
-        {
-            "xaxis": {"type": "category", "automargin": True},
-            "yaxis": {"tickformat": ".1%", "title": {"text": "bounced"}},
-        },
-    )
-
-
-def _drawn(name: str, figure: go.Figure) -> str:
-    figure.update_layout(
-        template="plotly_white",
-        height=380,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        legend={"orientation": "h"},
-    )
-    html: Any = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=name,
-        config={"displayModeBar": False, "responsive": True},
-    )
-    return str(html)
-
-
-def _subject(subject: str | None, length: int = 40) -> str:
-    """Return a subject on one line, with nothing in it that would be taken for markup."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in subject or "").split())
-    return _plain(line if len(line) <= length else line[: length - 1] + "…") or "(no subject)"
-
-
-def _plain(text: str) -> str:
-    """Return text for a chart, whose labels may hold some markup, but no references to quotes."""
-    return escape(text, quote=False)
+def _label(text: str | None) -> str:
+    """Return text on one line, escaped; charts take some markup, but no references to quotes."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
+    short = line if len(line) <= LABEL else line[: LABEL - 1] + "…"
+    return escape(short, quote=False) or "(none)"

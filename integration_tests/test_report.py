@@ -1,29 +1,34 @@
-"""The demo's report, opened by a browser that may ask nothing of anybody."""
+"""The demo's report, opened by a browser without a network."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.load import Spool, connect, create_views, load
-from demo.report import BEST, write_report
-from integration_tests.harness import ROOT
+from demo.load import Spool, connect, load
+from demo.report import SECTIONS, Section, write_report
+from demo.transform import SCHEMA, build
 from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
-from source_listrak.streams import STREAMS
+from source_listrak.tables import TABLES, schema
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif("DBT" not in os.environ, reason="needs dbt (make browser)"),
+]
 
-CHARTS = ("engagement", "campaigns", "deliverability")
+EMITTED = 1_709_251_200_000  # 2024-03-01T00:00:00Z, after all that the account holds
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_ORIGIN = "not an origin"
-# Each of these keeps the browser itself from calling home, the last one for good.
+# Each of these keeps the browser itself from requesting anything, the last one everything.
 QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -36,7 +41,7 @@ QUIET = (
 
 
 class Page:
-    """What a browser made of a file: the document after its scripts, and what it asked for."""
+    """A page as a browser shows it: the document after its scripts, and what it requested."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         browser = next(filter(None, map(shutil.which, NAMES)), None)
@@ -56,19 +61,19 @@ class Page:
         self.document = done.stdout[done.stdout.index("<body") :]
         self.requests = list(_requests(log))
 
-    def chart(self, name: str) -> str:
-        """Return the part of the document that holds one chart."""
+    def section(self, name: str) -> str:
+        """Return the part of the document with one chart, and its table if there is one."""
         start = self.document.index(f'id="{name}"')
         end = self.document.find("<h2>", start)
         return self.document[start : end if end > 0 else None]
 
 
 def _requests(log: Path) -> Iterator[str]:
-    """Yield each URL beyond this machine's files that the page asked for."""
+    """Yield each URL that the page requested, other than files of this machine."""
     recorded: dict[str, Any] = json.loads(log.read_text(encoding="utf-8"))
     for event in recorded["events"]:
         parameters = event.get("params", {})
-        # What the browser asks for itself has no origin.
+        # What the browser itself requests has no origin.
         if parameters.get("initiator", NO_ORIGIN) != NO_ORIGIN:
             url = parameters.get("url", "")
             if not url.startswith(("file:", "data:", "blob:")):
@@ -76,58 +81,74 @@ def _requests(log: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
-    """The report of an account, and how many marks each chart must have."""
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[int, int]]]:
+    """The report of an account, and how many rows each chart and table must show."""
     folder = tmp_path_factory.mktemp("report")
     account = AccountConfig(lists=2, messages_per_list=15, recipients_per_message=80)
     truth = SimulatorProcess(SimulatorConfig(account=account)).truth()
-    schemas = {stream.name: stream.schema() for stream in STREAMS}
-    with connect(folder / "listrak.duckdb") as database:
-        with Spool(folder / "records", schemas) as spool:
-            for table, records in truth.items():
-                for record in records:
-                    spool.add(table, record)
+    schemas = {table: schema(table) for table in TABLES}
+    path = folder / "listrak.duckdb"
+    with closing(Spool(folder / "records", schemas)) as spool:
+        for table, records in truth.items():
+            for record in records:
+                spool.add(table, record, EMITTED)
+    with connect(path) as database:
         load(database, schemas, spool, "main")
-        create_views(database, ROOT / "analytics")
+    build(path, folder / "dbt")
+    with connect(path) as database:
         write_report(database, folder / "report.html")
-        query = (
-            "SELECT 3 * (SELECT COUNT(DISTINCT DATE_TRUNC('week', CAST(day AS DATE)))"
-            " FROM engagement_by_day), (SELECT COUNT(domain) FROM deliverability)"
-        )
-        ((points, domains),) = database.execute(query).fetchall()
-    marks = {"engagement": points, "campaigns": BEST, "deliverability": domains}
-    return folder / "report.html", marks
+        database.execute(f"USE {SCHEMA}")
+        rows = {
+            section.name: (
+                len(database.execute(section.chart).fetchall()),
+                len(database.execute(section.table).fetchall()) if section.table else 0,
+            )
+            for section in SECTIONS
+        }
+    return folder / "report.html", rows
 
 
 @pytest.fixture(scope="module")
-def page(facts: tuple[Path, dict[str, int]], tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return Page(facts[0], tmp_path_factory.mktemp("browser"))
+def page(
+    report: tuple[Path, dict[str, tuple[int, int]]], tmp_path_factory: pytest.TempPathFactory
+) -> Page:
+    return Page(report[0], tmp_path_factory.mktemp("browser"))
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_when_the_report_is_opened_then_each_chart_shows_every_mark(
-    page: Page, facts: tuple[Path, dict[str, int]], name: str
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
+def test_when_the_report_is_opened_then_each_section_shows_every_row(
+    page: Page, report: tuple[Path, dict[str, tuple[int, int]]], section: Section
 ) -> None:
-    chart = page.chart(name)
-    assert 'class="main-svg"' in chart
-    marks = chart.count('class="point"')
-    assert marks == facts[1][name] > 0
+    shown = page.section(section.name)
+    charted, tabled = report[1][section.name]
+    assert 'class="main-svg"' in shown
+    assert charted > 0
+    if section.lines:
+        assert shown.count('class="trace scatter') == len(section.colours)
+    else:
+        assert shown.count('class="point"') == charted * len(section.colours)
+    if section.table:
+        assert tabled > 0
+        assert shown.count("<tr>") == tabled + 1
 
 
 def test_when_the_report_is_opened_then_no_request_leaves_the_machine(page: Page) -> None:
     assert page.requests == []
 
 
-def test_given_a_page_that_asks_when_opened_then_the_request_is_seen(tmp_path: Path) -> None:
+def test_given_a_page_that_requests_a_picture_when_opened_then_the_request_is_seen(
+    tmp_path: Path,
+) -> None:
     """The test above can fail."""
-    asking = tmp_path / "asking.html"
-    asking.write_text('<body><img src="http://127.0.0.1:9/picture.png"></body>', encoding="utf-8")
-    assert any("127.0.0.1:9" in wish for wish in Page(asking, tmp_path).requests)
+    requesting = tmp_path / "requesting.html"
+    picture = '<body><img src="http://127.0.0.1:9/picture.png"></body>'
+    requesting.write_text(picture, encoding="utf-8")
+    assert any("127.0.0.1:9" in url for url in Page(requesting, tmp_path).requests)
 
 
 def test_when_the_report_is_written_then_no_address_of_a_customer_is_in_it(
-    facts: tuple[Path, dict[str, int]],
+    report: tuple[Path, dict[str, tuple[int, int]]],
 ) -> None:
-    text = facts[0].read_text(encoding="utf-8")
+    text = report[0].read_text(encoding="utf-8")
     shown = text[text.index("<body>") :]
     assert not re.search(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", shown)

@@ -1,0 +1,18 @@
+{{ listrak.stage('conversations', ['list_id', 'conversation_id'], [
+    ('list_id', 'ListID', 'integer'),
+    ('conversation_id', 'ConversationID', 'integer'),
+    ('conversation_name', 'ConversationName', 'string'),
+    ('campaign_id', 'CampaignID', 'integer'),
+    ('campaign_name', 'CampaignName', 'string'),
+    ('published_at', 'PublishedDate', 'instant'),
+    ('contacts', 'ContactCount', 'integer'),
+    ('waiting', 'WaitingCount', 'integer'),
+    ('terminated', 'TerminatedCount', 'integer'),
+    ('delivered', 'DeliverCount', 'integer'),
+    ('opens', 'OpenCount', 'integer'),
+    ('reads', 'ReadCount', 'integer'),
+    ('clicks', 'ClickCount', 'integer'),
+    ('unsubscribes', 'RemoveCount', 'integer'),
+    ('conversions', 'ConversionCount', 'integer'),
+    ('revenue', 'OrderTotal', 'decimal'),
+]) }}

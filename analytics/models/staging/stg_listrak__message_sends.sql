@@ -1,0 +1,4 @@
+{{ listrak.stage('message_sends', ['message_id', 'email_address'], [
+    ('message_id', 'MsgID', 'integer'),
+    ('email_address', 'EmailAddress', 'email'),
+]) }}
