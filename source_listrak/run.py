@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessage, ConnectorSpecification
 from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
-from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak import probe, shards
@@ -31,9 +30,6 @@ EXIT_WITHIN = 3.5
 
 FLUSH_WITHIN = 0.5
 """Seconds more for a write that has begun."""
-
-MESSAGES_BETWEEN_CHECKS = 10
-"""Messages between two looks at the container's memory; each can be a batch of 1,000 records."""
 
 Command = Callable[[list[str], Settings], str]
 
@@ -81,7 +77,6 @@ class ListrakEntrypoint(AirbyteEntrypoint):
         """Write the batches of records, and yield all other messages."""
         self.set_up_secret_filter(config, source_spec.connectionSpecification)
         counts: defaultdict[HashableStreamDescriptor, float] = defaultdict(float)
-        memory = MemoryMonitor(check_interval=MESSAGES_BETWEEN_CHECKS)
         for message in self._source.read_batches(self.logger, config, catalog, state):
             batch = batch_of(message)
             if batch is None:
@@ -89,7 +84,6 @@ class ListrakEntrypoint(AirbyteEntrypoint):
             else:
                 counts[HashableStreamDescriptor(name=batch.stream)] += batch.count
                 self._output.write_bytes(batch.lines)
-            memory.check_memory_usage()
 
     @staticmethod
     def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:

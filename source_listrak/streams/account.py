@@ -31,7 +31,6 @@ class AccountStream(ListrakStream):
             read_to=read_to,
         )
 
-
     def fetch_page(self, slice_: Slice, number: int) -> Page:
         """Return one page, with the rows of lists that are not replicated emptied.
 

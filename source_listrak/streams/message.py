@@ -66,7 +66,8 @@ class ChildStream(ListrakStream):
     def _slices_of(self, list_id: int) -> Iterator[Slice]:
         find = self.visit_finder(list_id)
         counter = self._counter(list_id, self.table.counter)
-        minimum = self._counter(list_id, self.table.minimum)
+        same = self.table.minimum == self.table.counter
+        minimum = counter if same else self._counter(list_id, self.table.minimum)
         for parent in self.work.reports[self.report].parents(list_id):
             visit, key = find(parent[1]), (list_id, parent[0])
             if visit is None or key in self.plan.owed:
