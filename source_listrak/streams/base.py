@@ -229,14 +229,17 @@ class ListrakStream(HttpStream):
 
     def _warn_of_changes(self, page: Page) -> None:
         """Count what the rows lost on their way, and log the first case."""
-        removed, wrong = page.removed_characters, sum(page.wrong_values.values())
-        if removed and self.counts.add(removed_characters=removed):
-            self.session.logger.warning(
+        counts, warn = self.counts, self.session.logger.warning
+        removed, wrong = page.removed_characters, page.wrong_values
+        counts.add(removed_characters=removed, wrong_values=sum(wrong.values()))
+        if removed and counts.notice(self.name):
+            warn(
                 f"{self.name}: removed {removed:,} characters that XML 1.0 forbids from a response "
                 "and kept the rows. Further ones are counted in the summary."
             )
-        if wrong and self.counts.add(wrong_values=wrong):
-            self.session.logger.warning(
-                f"{self.name}: {', '.join(page.wrong_values)} had {wrong:,} values that are not of "
-                "the column's type; they are null. Further ones are counted in the summary."
+        columns = [column for column in wrong if counts.notice(f"{self.name}.{column}")]
+        if columns:
+            warn(
+                f"{self.name}: {', '.join(columns)} had values that are not of the column's type; "
+                "they are null. Further ones are counted in the summary."
             )

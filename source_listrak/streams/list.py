@@ -74,9 +74,11 @@ class ListStream(ListrakStream):
             },
         )
         found: set[bytes] = set()
-        number = 1
+        number, before = 1, -1
         try:
-            while rows := removals.fetch_page(request, number).rows:
+            # A page without news is the end, too, should the service repeat its last page.
+            while len(found) > before and (rows := removals.fetch_page(request, number).rows):
+                before = len(found)
                 found.update(map(orjson.dumps, rows))
                 number += 1
         except ListrakError as error:

@@ -60,6 +60,7 @@ class StreamCounts:
         self._began: float | None = None
         self._ended: float | None = None
         self._limited_until = 0.0
+        self._noticed: set[str] = set()
 
     def began(self) -> None:
         """Note that the stream began."""
@@ -93,6 +94,13 @@ class StreamCounts:
                 return
             self._limited_until = now + seconds
         self._on_rate_limited(seconds)
+
+    def notice(self, what: str) -> bool:
+        """Return whether this is the first time; streams that share their counts have names."""
+        with self._lock:
+            is_first = what not in self._noticed
+            self._noticed.add(what)
+        return is_first
 
     def add(self, **counts: int) -> bool:
         """Add to counts by name; return whether one of them was zero before."""

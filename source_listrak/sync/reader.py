@@ -8,9 +8,11 @@ lost at the border of a page; only contacts depart, see `SliceRead`.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Protocol
 
 import orjson
@@ -173,6 +175,8 @@ class SliceRead:
         self._departures: frozenset[bytes] | None = None
         self._pages: set[int] = set()
         self._repeated_rows = 0
+        self._hashes: dict[int, array[int]] = {}
+        self._hashes_before: dict[int, array[int]] = {}
 
     def read(self, part: Part) -> Iterator[Rows]:
         """Yield the rows of a part, page by page; behind the last part, those of further passes.
@@ -209,14 +213,15 @@ class SliceRead:
                 raise self.error
             part.is_requested = True
             page = self._source.fetch_page(self.slice, number)
-            part.publish(list(filter(self._is_telling, page.rows)))
+            if number == part.first:
+                part.publish(list(filter(self._is_telling, page.rows)))
             if page.rows:
                 empty = 0
                 self._note(page.rows, number)
                 is_long = part.first > 1 or number > PAGES_BEFORE_DIVISION
                 if part.last is None and is_long:
                     self._offer_rest(part, number + self._settings.part_pages)
-                yield page.rows
+                yield self._unread(page.rows, number) if self._settings.departs else page.rows
             else:
                 empty += 1
                 may_go_on = self._settings.tolerates_empty_pages and page.present
@@ -241,6 +246,18 @@ class SliceRead:
             is_loop = self._repeated_rows >= REPEATED_ROWS_LIMIT
         if is_loop:
             raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
+
+    def _unread(self, rows: Rows, number: int) -> Rows:
+        """Return the rows that the pass before did not have on this page or around it.
+
+        So a further pass repeats no row, unless departures moved it by more than a page; 8 bytes
+        a row, kept while its list is read, are what that takes.
+        """
+        hashes = array("q", (hash(orjson.dumps(row)) for row in rows))
+        self._hashes[number] = hashes
+        around = (self._hashes_before.get(page, ()) for page in range(number - 1, number + 3))
+        known = set(chain.from_iterable(around))
+        return [row for row, key in zip(rows, hashes, strict=True) if key not in known]
 
     def _offer_rest(self, part: Part, first: int) -> None:
         """Leave the pages from `first` on to an idle worker, if there is one."""
@@ -300,6 +317,7 @@ class SliceRead:
         self._parts = 1
         self.rows = self._repeated_rows = 0
         self._pages.clear()
+        self._hashes_before, self._hashes = self._hashes, {}
         return False
 
 

@@ -22,7 +22,7 @@ def _as_utc(instant: datetime) -> str:
 
 Instant = Annotated[datetime, PlainSerializer(_as_utc, when_used="json")]
 
-Key = tuple[int, ...]
+Key = Annotated[tuple[int, ...], Field(min_length=1)]
 """A slice: (list,), (list, message) or (list, conversation); slices are generated ascending."""
 
 
