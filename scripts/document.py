@@ -62,13 +62,13 @@ def options() -> Iterator[str]:
     yield "| Option | Default | Meaning |"
     yield "| --- | --- | --- |"
     for name, field in form["properties"].items():
-        default = field.get("default", "required" if name in form["required"] else "none")
+        default = field.get("default", "required" if name in form["required"] else "not set")
         if default == LIVE_ENDPOINT:
             shown = "the live service"
         elif isinstance(default, bool):
             shown = f"`{str(default).lower()}`"
         else:
-            shown = default if default in ("required", "none") else f"`{default}`"
+            shown = default if default in ("required", "not set") else f"`{default}`"
         yield f"| `{name}` | {shown} | **{field['title']}.** {field['description']} |"
 
 

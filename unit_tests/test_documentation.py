@@ -1,20 +1,38 @@
-"""The documentation page says what the code does, and all of it."""
+"""The documentation says what the code does, and all of it."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
-from itertools import combinations
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import source_listrak
 from scripts import document
+from source_listrak import config, errors, source
 from source_listrak.config import ListrakConfig
-from source_listrak.soap.faults import FAULTS, Fault
+from source_listrak.probe import REQUEST_LIMIT
+from source_listrak.soap.client import CHECK_POLICY, LONGEST_RETRY_AFTER, READ_POLICY, REPORTED_WAIT
+from source_listrak.soap.throttle import FAILURES_IN_A_ROW
+from source_listrak.streams.list import ANALYTICS_BATCH
+from source_listrak.sync import engine
+from source_listrak.sync.engine import REFUSALS_LIMIT
+from source_listrak.sync.plan import GONE_FOR_LONG
+from source_listrak.sync.reader import EMPTY_PAGES_LIMIT, PASSES_LIMIT
+from source_listrak.sync.state import OWED_LIMIT
+from source_listrak.sync.windows import CYCLE
+from source_listrak.tables import RECENT, SETTLING, TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("analytics/*.md")])
 PAGE = (ROOT / "docs" / "listrak.md").read_text(encoding="utf-8")
+ERRORS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+DECISIONS = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+LOOKBACK = ListrakConfig.model_fields["lookback_days"].default
 
 EVENTS = {"message_bounces", "message_clicks", "message_opens", "message_reads", "message_unsubs"}
 CONTRACT = {
@@ -22,106 +40,162 @@ CONTRACT = {
     "MsgID": {"messages", "message_sends"} | EVENTS,
     "ContactID": {"subscribed_contacts"} | EVENTS,
 }
-"""The tables that other Listrak integrations join with each other, by the column they use."""
+"""The tables that other Listrak integrations join with each other, by column."""
 
 
-def test_the_generated_parts_are_what_the_code_says() -> None:
-    assert document.filled(PAGE) == PAGE, "run: python scripts/document.py"
+def section(heading: str) -> str:
+    """Return what is under a heading of the documentation page, up to the next one of its level."""
+    level = heading.split()[0]
+    return re.split(rf"^#{{1,{len(level)}}} ", PAGE.partition(f"\n{heading}\n")[2], flags=re.M)[0]
 
 
-def test_the_sections_stand_in_the_order_of_airbyte_s_pages() -> None:
-    assert re.findall(r"^## (.*)$", PAGE, re.M) == [
-        "Prerequisites",
-        "Setup guide",
-        "Supported sync modes",
-        "Supported streams",
-        "Performance considerations",
-        "Data type map",
-        "Limitations and troubleshooting",
-        "Moving from Stitch",
-        "IP allow list",
-        "Changelog",
-    ]
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+# What is generated
+
+
+@pytest.mark.parametrize("file", document.FILES, ids=lambda file: file.name)
+def test_the_generated_parts_are_current(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert document.fill(text) == text, "run: python -m scripts.document"
+
+
+def test_every_generated_part_has_a_place() -> None:
+    text = "".join(file.read_text(encoding="utf-8") for file in document.FILES)
+    assert {found["part"] for found in document.MARKED.finditer(text)} == set(document.PARTS)
 
 
 @pytest.mark.parametrize("column", CONTRACT)
-def test_each_join_of_the_contract_is_in_the_diagram(column: str) -> None:
-    diagram = "\n".join(document.diagram())
-    edges = re.findall(rf"^    (\w+) \S+ (\w+) : {column}$", diagram, re.M)
-    joined = {frozenset(edge) for edge in edges}
-    for left, right in combinations(sorted(CONTRACT[column]), 2):
-        through = any({frozenset((left, hub)), frozenset((hub, right))} <= joined
-                      for hub in CONTRACT[column])  # fmt: skip
-        assert frozenset((left, right)) in joined or through, (left, right)
+def test_tables_join_as_other_integrations_join_them(column: str) -> None:
+    hub = document.HUBS[column]
+    joined = {table for table in TABLES if document.joins(table).get(column) == hub}
+    assert CONTRACT[column] <= joined | {hub}
 
 
-def test_the_schemas_join_as_the_contract_says_and_no_further() -> None:
-    wanted = {
-        (frozenset(pair), column)
-        for column, tables in CONTRACT.items()
-        for pair in combinations(tables, 2)
-    }
-    assert {(frozenset((a, b)), column) for a, b, column in document.joins()} == wanted
+# The documentation page
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_each_fault_is_under_troubleshooting(fault: Fault) -> None:
-    section = PAGE[PAGE.index("### Troubleshooting") : PAGE.index("## Moving from Stitch")]
-    assert f"| {fault.message} |" in section
+def test_the_headings_are_in_the_order_of_airbyte_s_standard() -> None:
+    standard = [
+        "Prerequisites",
+        "Setup guide",
+        "Step 1: Set up Listrak",
+        "Step 2: Set up the Listrak connector in Airbyte",
+        "For Airbyte Cloud:",
+        "For Airbyte Open Source:",
+        "Supported sync modes",
+        "Supported Streams",
+        "Performance considerations",
+        "Data type map",
+        "Limitations & Troubleshooting",
+        "IP allow list",
+        "Changelog",
+    ]
+    headings = re.findall(r"^##+ (.*)$", PAGE, re.M)
+    assert [heading for heading in headings if heading in standard] == standard
+    # The standard allows other headings in certain places only.
+    for before, after in (
+        ("Supported sync modes", "Supported Streams"),
+        ("Performance considerations", "Data type map"),
+        ("Data type map", "Limitations & Troubleshooting"),
+        ("IP allow list", "Changelog"),
+    ):
+        assert headings.index(after) == headings.index(before) + 1
 
 
-@pytest.mark.parametrize("module", ["config.py", "source.py", "streams/concurrent.py"])
-def test_each_other_error_is_under_troubleshooting(module: str) -> None:
-    section = PAGE[PAGE.index("### Troubleshooting") : PAGE.index("## Moving from Stitch")]
-    pieces = list(error_texts(ROOT / "source_listrak" / module))
-    assert pieces, "the test reads nothing"
-    assert [piece for piece in pieces if piece not in section] == []
+def test_the_prerequisites_name_the_required_fields() -> None:
+    form = ListrakConfig.connection_specification()
+    for name in form["required"]:
+        assert f"**{form['properties'][name]['title']}**" in section("## Prerequisites")
 
 
-def error_texts(path: Path) -> list[str]:
-    """Return the fixed pieces of the texts with which a module's errors are made."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def test_every_table_is_in_the_guide() -> None:
+    guide = section("## Which streams to select").replace("`_", "`conversation_")
+    assert [table for table in TABLES if f"`{table}`" not in guide] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        (PAGE, f"sent in the last {RECENT.days} days"),
+        (PAGE, f"late ({LOOKBACK} unless changed)"),
+        (PAGE, f"at least {SETTLING.days} days"),
+        (PAGE, f"once in {CYCLE.days} days"),
+        (PAGE, f"1 per {ANALYTICS_BATCH:,} messages"),
+        (PAGE, f"up to {OWED_LIMIT:,} reports per stream"),
+        (PAGE, f"After {GONE_FOR_LONG.days} days"),
+        (PAGE, f"at least {READ_POLICY.attempts} times"),
+        (PAGE, f"over at least {READ_POLICY.seconds / 60:g} minutes"),
+        (PAGE, f"at most {REQUEST_LIMIT} requests"),
+        (PAGE, f"contacts left during each of {PASSES_LIMIT} passes"),
+        (ERRORS, f"at least {READ_POLICY.attempts} attempts"),
+        (ERRORS, f"over at least {READ_POLICY.seconds:g} seconds"),
+        (ERRORS, f"gives up after {CHECK_POLICY.deadline:g} seconds"),
+        (ERRORS, f"at most {LONGEST_RETRY_AFTER / 60:g} minutes"),
+        (ERRORS, f"more than {REPORTED_WAIT:g} seconds"),
+        (ERRORS, f"its first {REFUSALS_LIMIT} reports"),
+        (ERRORS, f"after {FAILURES_IN_A_ROW} different reports in a row"),
+        (DECISIONS, f"### {RECENT.days}, {CYCLE.days} and {SETTLING.days} days"),
+        (DECISIONS, f"### The lookback is {LOOKBACK} days"),
+        (DECISIONS, f"{OWED_LIMIT:,} slices can be owed"),
+        (DECISIONS, f"At most {PASSES_LIMIT} passes"),
+        (DECISIONS, f"Up to {EMPTY_PAGES_LIMIT} present but empty pages"),
+    ],
+)
+def test_the_numbers_are_those_of_the_code(page: str, sentence: str) -> None:
+    assert sentence in flat(page)
+
+
+@pytest.mark.parametrize("module", [config, errors, source, engine], ids=lambda one: one.__name__)
+def test_every_error_is_under_troubleshooting(module: ModuleType) -> None:
+    texts = list(error_texts(module))
+    assert texts, "the test reads nothing"
+    assert [text for text in texts if text not in section("### Troubleshooting")] == []
+
+
+def error_texts(module: ModuleType) -> Iterator[str]:
+    """Yield the fixed parts of the texts with which a module makes errors."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
         if not isinstance(node, ast.Call):
             continue
-        name = ast.unparse(node.func)
-        arguments: list[ast.expr] = []
-        if name in ("config_error", "ValueError"):
-            arguments = node.args
-        elif name in ("SyncFailed", "AirbyteTracedException"):
-            arguments = [word.value for word in node.keywords if word.arg == "message"]
-        for argument in arguments:
-            if isinstance(argument, ast.Constant):
-                found.append(str(argument.value))
-            elif isinstance(argument, ast.JoinedStr):
-                parts = [part for part in argument.values if isinstance(part, ast.Constant)]
-                found += [str(part.value).strip(" ,:.()") for part in parts]
-    return [piece for piece in found if len(piece) > 3]
+        texts: list[ast.expr] = []
+        if ast.unparse(node.func) in ("config_error", "ValueError"):
+            texts = node.args
+        elif ast.unparse(node.func) in ("SyncFailed", "AirbyteTracedException"):
+            texts = [word.value for word in node.keywords if word.arg == "message"]
+        for text in texts:
+            named = getattr(module, text.id, None) if isinstance(text, ast.Name) else None
+            parts = [text, *(text.values if isinstance(text, ast.JoinedStr) else [])]
+            fixed = [named, *(one.value for one in parts if isinstance(one, ast.Constant))]
+            yield from (one.strip(" ,:.()") for one in fixed if isinstance(one, str) and " " in one)
 
 
-def test_each_field_of_the_form_is_told() -> None:
-    fields = ListrakConfig.connection_specification()["properties"].values()
-    titles = [field["title"] for field in fields]
-    missing = [title for title in titles if title.split(":")[0].split(" (")[0] not in PAGE]
-    assert missing == []
+# All pages
 
 
-def test_the_changelog_knows_the_version() -> None:
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    version = re.findall(r'^version = "(.*)"$', text, re.M)[0]
-    assert f"| {version} |" in PAGE[PAGE.index("## Changelog") :]
+def test_the_layout_names_every_module_of_the_package() -> None:
+    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = Path(source_listrak.__file__).parent
+    modules = {path.name for path in package.glob("**/*.py") if path.parent.name != "streams"}
+    assert [name for name in modules - {"__init__.py"} if f" {name} " not in layout] == []
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
-def test_links_within_the_documentation_lead_somewhere(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.*)$", text, re.M)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("#"):
-            if target[1:] not in anchors:
-                broken.append(target)
-        elif "://" not in target and not (page.parent / target.split("#")[0]).exists():
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        if "://" in name:
+            continue
+        file = page.parent / name if name else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(target)
     assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
