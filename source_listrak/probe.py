@@ -1,6 +1,10 @@
 """`source-listrak probe`: finds out how the service behaves where nothing documents it.
 
 For a user with an account: at most `REQUEST_LIMIT` requests, and no data of the account is printed.
+`Probe` sends the requests and keeps every answer; functions draw the conclusions from answers.
+
+Date-times are wall-clock times of the account, whatever its zone: dates are read without their
+offset, as if they were UTC.
 """
 
 from __future__ import annotations
@@ -10,406 +14,241 @@ import logging
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from source_listrak.config import ListrakConfig, read_config
-from source_listrak.soap.client import Request, RetryPolicy
-from source_listrak.soap.faults import Action, ListrakError
+from source_listrak.soap import faults
+from source_listrak.soap.client import Request
 from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
-from source_listrak.soap.xml import local_name, parse
-from source_listrak.source import Connection, Settings, SourceListrak
+from source_listrak.source import Settings, SourceListrak
 from source_listrak.streams import make_stream
 from source_listrak.tables import TABLES
 
 COMMAND = "probe"
 REQUEST_LIMIT = 60
-CANNOT_TELL = "cannot tell"
+COST_LIMIT = 4
+"""Requests that one answer can cost: two attempts, one more for a 404, and a login afterwards."""
+BEYOND_THE_END = 100_000
+"""A page that no report has; the numbers of its rows still have 32 bits."""
+ROWS_IN_ORDER, ORDERED_SHARE = 10, 0.95
+"""Fewer rows can be in some order by chance. Collations and the end of daylight saving put a few
+neighbors out of it."""
+STEADY_OPENS = 10
+"""Opens within 20 minutes, after which a whole hour without any is out of the question."""
+LISTS, TRIED, PAGES = 5, 3, 5
+ZONES = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC")
+SECOND, HOUR, DAY, YEAR = (timedelta(seconds=n) for n in (1, 3_600, 86_400, 365 * 86_400))
 
-_RESERVE = 3
-"""Requests that one step may take beside its own: a retry of a 404, and a login to look after."""
-_BEYOND_THE_END = 1_000_000
-"""A page that no report has."""
-_LISTS = 3
-_LAYOUTS = {
-    "ISO 8601, {} fraction digits": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d+))?",
-    "ISO 8601 with an offset": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)",
-    "US (month/day/year)": r"\d{1,2}/\d{1,2}/\d{4} .*",
-}
-_ZONES = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC")
+_DATE = re.compile(rb"Date>((?!0001-)[^<]+)<")
+_OFFSET = re.compile(rb"(T\d\d:\d\d:\d\d(?:\.\d+)?)(?:Z|[+-]\d\d:\d\d)(?=<)")
+_LAYOUT = re.compile(
+    r"(?P<ISO>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d+))?)(?P<ISO_with_offset>Z|[+-]\d\d:\d\d)?"
+    r"|(?P<US>\d+/\d+/\d{4} \d+:\d\d:\d\d\W[AP]M)"
+)
 
-Rows = list[dict[str, Any]]
+Row = Mapping[str, Any]
+Rows = Sequence[Row]
+Call = tuple[str, tuple[tuple[str, Any], ...], int]
+"""A table, the arguments of a request, and its page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was seen of one unknown.
+class CannotTell(Exception):
+    """The account or the service does not show it. The text says why, without any data."""
 
-    :param certainty: "certain", "likely", or empty where the answer says that it cannot be told
+
+class Conclusion(NamedTuple):
+    """What an unknown turned out to be, how sure that is, and the option to set because of it."""
+
+    text: str
+    option: str = ""
+
+
+class Answer(NamedTuple):
+    """What one request brought.
+
+    :param dates: the texts of all dates
+    :param form: of the result: absent, nil or empty
+    :param removed: how many characters XML 1.0 forbids
+    :param fault: the name of what arrived instead, if anything did
     """
 
-    question: str
-    answer: str
-    certainty: str = ""
+    rows: Rows = ()
+    dates: Sequence[str] = ()
+    form: str = ""
+    removed: int = 0
+    fault: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.question}: {self.answer}" + (
-            f" ({self.certainty})" if self.certainty else ""
+
+Answers = Mapping[Call, Answer]
+
+
+def paged_reports(answers: Answers) -> list[list[Rows]]:
+    """Return the pages of each paged report."""
+    found: dict[object, list[Rows]] = {}
+    for (table, arguments, _), answer in answers.items():
+        if TABLES[table].paged:
+            found.setdefault((table, arguments), []).append(answer.rows)
+    return list(found.values())
+
+
+def page_size(reports: Sequence[Sequence[Rows]]) -> Conclusion:
+    """Conclude from the pages that another, new one follows: only those are known to be full."""
+    pairs = [(report[0], *pair) for report in reports for pair in pairwise(report)]
+    full = {len(one) for first, one, after in pairs if one and after and after not in (first, one)}
+    if not full:
+        raise CannotTell(f"at least {largest_page(reports):,} rows")
+    return Conclusion(f"{' or '.join(f'{size:,}' for size in sorted(full))} rows (certain)")
+
+
+def largest_page(reports: Sequence[Sequence[Rows]]) -> int:
+    """Return the number of rows of the largest page."""
+    return max((len(page) for report in reports for page in report), default=0)
+
+
+def empty_page(answers: Answers) -> Conclusion:
+    """Conclude from all answers without rows, and from pages that repeat others or follow."""
+    forms = {one.form for one in answers.values() if not one.rows and not one.fault}
+    described = [f"the result is {form}" for form in sorted(forms)]
+    reports = paged_reports(answers)
+    if any(len(page) > 2 and report.count(page) > 1 for report in reports for page in report):
+        described.append("pages repeat")
+    elif any(after and not one for report in reports for one, after in pairwise(report)):
+        described.append("pages with rows can follow")
+    if not described:
+        raise CannotTell("no report ended")
+    return Conclusion(f"{'; '.join(described)} (certain)")
+
+
+def order(rows: Rows, date: str) -> Conclusion:
+    """Conclude by which column the rows of a page ascend or descend.
+
+    :param date: the column of the date, of which only the seconds count: layouts may be mixed
+    """
+    ids = [row["ContactID"] for row in rows if row.get("ContactID")]
+    columns = (
+        ("date", [text[:19] for row in rows if (text := row.get(date) or "").endswith("Z")]),
+        ("address", [row["EmailAddress"].lower() for row in rows if row.get("EmailAddress")]),
+        ("id", ids),
+        ("id", [one.zfill(20) for one in ids]),
+    )
+    if min(len(set(values)) for _, values in columns) < ROWS_IN_ORDER:
+        raise CannotTell("too few rows")
+    found = {
+        f"by {name}, {direction}"
+        for name, values in columns
+        for direction, pairs in (
+            ("ascending", pairwise(values)),
+            ("descending", pairwise(values[::-1])),
         )
+        if sum(one <= after for one, after in pairs) >= ORDERED_SHARE * (len(values) - 1)
+    }
+    if len(found) > 1:
+        raise CannotTell(" or ".join(sorted(found)))
+    return Conclusion(f"{''.join(found) or 'neither by date nor by address or id'} (likely)")
 
 
-class RequestLimitReached(Exception):
-    """The probe may send no further request."""
+def counter_meaning(count: int, rows: Rows) -> Conclusion:
+    """Conclude from the rows of a report what its counter counts."""
+    people = len({row.get("ContactID") or row.get("EmailAddress") for row in rows})
+    if rows and not count:
+        text = "nothing: it is zero where there are rows (certain)"
+        return Conclusion(text, "skip_inactive_messages: false")
+    if count not in (people, len(rows)):
+        return Conclusion("neither contacts nor events (likely)")
+    if people == len(rows):
+        raise CannotTell("no contact came twice" if rows else "there are no rows")
+    return Conclusion("contacts (likely)" if count == people else "events (likely)")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A response: its typed rows, the texts of its dates, and the form of its result."""
+def range_ends(has_start: bool, has_end: bool, has_fractions: bool) -> Conclusion:
+    """Conclude from whether a row is found in a range that starts, or ends, at its very date.
 
-    rows: Rows
-    dates: list[str]
-    form: str
+    :param has_fractions: whether any date shows a fraction of a second; where none does, it may be
+        cut off, and the row be in truth later than its date
+    """
+    if not has_start and not has_end:
+        raise CannotTell("a row is not found by its date")
+    start, end = ("inclusive" if has else "exclusive" for has in (has_start, has_end))
+    certainty = "certain" if has_end or has_fractions else "likely"
+    return Conclusion(f"start {start}, end {end} ({certainty})")
+
+
+def time_zone(hours: int, now: datetime, configured: str) -> Conclusion:
+    """Conclude which zone is that many hours ahead of UTC now."""
+    for name in dict.fromkeys((configured, *ZONES)):
+        if now.astimezone(ZoneInfo(name)).utcoffset() == hours * HOUR:
+            option = "" if name == configured else f"time_zone: {name}"
+            return Conclusion(f"{name}, or another at UTC{hours:+} now (likely)", option)
+    raise CannotTell(f"one at UTC{hours:+} now")
+
+
+def layouts(texts: Sequence[str]) -> Conclusion:
+    """Conclude in which layouts dates are written."""
+    matches = [_LAYOUT.fullmatch(text) for text in texts]
+    if not matches:
+        raise CannotTell("no date was seen")
+    names = {str(one.lastgroup or "ISO").replace("_", " ") if one else "another" for one in matches}
+    digits = max(len(one[2] or "") if one else 0 for one in matches)
+    return Conclusion(f"{', '.join(sorted(names))}; at most {digits} fraction digits (certain)")
+
+
+def whole_seconds(texts: Sequence[str]) -> list[str]:
+    """Return the ISO dates without a fraction of a second, and without their offset."""
+    matches = filter(None, map(_LAYOUT.fullmatch, texts))
+    return [one["ISO"] for one in matches if one["ISO"] and not one[2]]
+
+
+def operations(answers: Answers) -> Conclusion:
+    """Report which operations fail, and how."""
+    works = {table for (table, *_), one in answers.items() if not one.fault} | {"lists"}
+    fails = {table: one.fault for (table, *_), one in answers.items() if table not in works}
+    described = [f"{TABLES[table].operation} ({fault})" for table, fault in fails.items()]
+    rest = f"{len(works)} work, {len(TABLES) - len(works) - len(fails)} were not requested"
+    return Conclusion(f"{', '.join(described) or 'none'}; {rest}")
 
 
 class Probe:
-    """Sends single requests and draws conclusions.
+    """Sends the requests that settle each unknown, at most `REQUEST_LIMIT`, and keeps the answers.
 
-    Dates are read as if they were UTC, so that what is called an instant here is wall-clock time.
+    :raises AirbyteTracedException: the login failed, or no list is visible
     """
 
     def __init__(self, config: ListrakConfig, settings: Settings) -> None:
-        self._zone = config.zone
         self._config = config.model_copy(update={"time_zone": "UTC"})
-        policy = RetryPolicy(attempts=1, seconds=0.0)
-        self._connection: Connection = SourceListrak(settings).connect(
-            self._config, policy, logging.getLogger("airbyte")
-        )
-        self._now = settings.now().replace(tzinfo=None)
-        self._dates: list[str] = []
-        self._operations: dict[str, str] = {}
-        self._lists = [row["ListID"] for row in self._connection.lists]
-        self._messages: Rows = []
+        # Silent, because the service's own texts can hold names.
+        logger = logging.Logger(COMMAND, logging.CRITICAL + 1)
+        policy = replace(settings.read_policy, attempts=2, seconds=0.0)
+        self._connection = SourceListrak(settings).connect(self._config, policy, logger)
+        self._zone, self._now = config.time_zone, settings.now()
+        self._wall = self._now.replace(tzinfo=None)
+        self._lists = self._connection.lists[:LISTS]
+        self._answers: dict[Call, Answer] = {}
 
-    def findings(self) -> Iterator[Finding]:
-        """Yield what each unknown turned out to be."""
-        self._survey()
-        steps: Mapping[str, Callable[[str], Finding]] = {
-            "Page size": self._page_size,
-            "Empty page": self._empty_page,
-            "Order of rows": self._order,
-            "Range ends": self._range_ends,
-            "Time zone": self._time_zone,
-            "OpenCount counts": self._open_count,
-            "ClickCount counts": self._click_count,
-            "Gone reports": self._gone_reports,
-            "Conversation mail in messages": self._conversation_mail,
-            "Refused operations": self._refused,
-            "Layout of dates": self._layout,
-        }
-        for question, step in steps.items():
-            try:
-                yield step(question)
-            except RequestLimitReached:
-                yield Finding(question, f"{CANNOT_TELL}: {REQUEST_LIMIT} requests were sent")
-            except ListrakError as error:
-                if error.fault.action is Action.STOP:
-                    raise
-                yield Finding(question, f"{CANNOT_TELL}: {error.fault.name}")
-        yield Finding("Requests", str(self._connection.counts.requests))
+    def conclusions(self) -> Iterator[tuple[str, Conclusion]]:
+        """Yield each unknown and what it turned out to be.
 
-    def suggestions(self, findings: Sequence[Finding]) -> list[str]:
-        """Return which options to set."""
-        zone = next(one for one in findings if one.question == "Time zone")
-        if zone.certainty and self._zone.key not in zone.answer:
-            return [f"time_zone: {zone.answer.split()[0]}"]
-        return []
+        Each is looked for with one message, list or conversation after another, until one shows it.
+        """
+        messages = self._rows("messages", self._lists)
+        messages.sort(key=lambda row: row.get("SendDate") or "")
+        lists = [{**row, **_busiest(messages)} for row in self._lists]
 
-    def _get(self, table: str, arguments: Mapping[str, Any], page: int = 1) -> Seen:
-        if self._connection.counts.requests >= REQUEST_LIMIT - _RESERVE:
-            raise RequestLimitReached
-        stream = make_stream(
-            TABLES[table], self._config, self._connection.session, self._connection.counts
-        )
-        kept: list[Response] = []
-
-        def keep(response: Response) -> Page:
-            kept.append(response)
-            return stream.parse_response(response)
-
-        operation = TABLES[table].operation
-        token = {"Page": page} if TABLES[table].paged else None
-        request = Request(
-            operation,
-            stream.url_base,
-            stream.request_headers(),
-            stream.request_body_data(stream_slice=arguments, next_page_token=token),
-            operation,
-            (operation, *arguments.values()),
-        )
-        try:
-            answer = self._connection.session.client.send(request, keep, stream.counts)
-        except ListrakError as error:
-            self._operations.setdefault(operation, error.fault.name)
-            raise
-        self._operations[operation] = "works"
-        root = parse(kept[-1].body, kept[-1].content_type).root
-        texts = [e.text for e in root.iter("{*}*") if local_name(e).endswith("Date") and e.text]
-        self._dates += texts
-        result = next((e for e in root.iter("{*}*") if local_name(e) == f"{operation}Result"), None)
-        is_empty = result is not None and not answer.present
-        form = "absent" if result is None else "nil" if is_empty else "empty"
-        return Seen(answer.rows, texts, form)
-
-    def _span(self, start: timedelta, end: timedelta) -> dict[str, datetime]:
-        return {"StartDate": self._now + start, "EndDate": self._now + end}
-
-    def _survey(self) -> None:
-        """Look at the messages of the last quarter, or year, of a few lists."""
-        for days in (90, 365):
-            for list_id in self._lists[:_LISTS]:
-                span = self._span(timedelta(days=-days), timedelta(days=1))
-                arguments = {"ListID": list_id, **span, "IncludeTestMessages": False}
-                self._messages += self._get("messages", arguments).rows
-            if self._messages:
-                return
-
-    def _busiest(self, counter: str) -> dict[str, Any]:
-        found = [row for row in self._messages if row.get(counter)]
-        if not found:
-            raise RequestLimitReached
-        return max(found, key=lambda row: int(row[counter]))
-
-    def _events(self, table: str, message: Mapping[str, Any], page: int = 1) -> Rows:
-        whole = self._span(timedelta(days=-3650), timedelta(days=2))
-        return self._get(table, {"MsgID": message["MsgID"], **whole}, page).rows
-
-    def _page_size(self, question: str) -> Finding:
-        message = self._busiest("DeliverCount")
-        arguments = {"MsgID": message["MsgID"]}
-        first = len(self._get("message_sends", arguments).rows)
-        second = len(self._get("message_sends", arguments, 2).rows)
-        if second:
-            return Finding(question, f"{first:,} rows", "certain")
-        return Finding(question, f"{CANNOT_TELL}: at least {first:,} rows")
-
-    def _empty_page(self, question: str) -> Finding:
-        message = self._busiest("DeliverCount")
-        seen = self._get("message_sends", {"MsgID": message["MsgID"]}, _BEYOND_THE_END)
-        if seen.rows:
-            return Finding(question, "none: pages beyond the end repeat rows", "certain")
-        return Finding(question, f"the result is {seen.form}", "certain")
-
-    def _order(self, question: str) -> Finding:
-        rows = self._events("message_opens", self._busiest("OpenCount"))
-        dates = [row["OpenDate"] for row in rows if "OpenDate" in row]
-        addresses = [row.get("EmailAddress", "").lower() for row in rows]
-        if len(set(dates)) < 4 or len(set(addresses)) < 4:
-            return Finding(question, f"{CANNOT_TELL}: too few rows")
-        for name, keys in (("date", dates), ("address", addresses)):
-            if keys == sorted(keys):
-                return Finding(question, f"by {name}, ascending", "likely")
-            if keys == sorted(keys, reverse=True):
-                return Finding(question, f"by {name}, descending", "likely")
-        return Finding(question, "neither by date nor by address", "certain")
-
-    def _range_ends(self, question: str) -> Finding:
-        message = self._busiest("OpenCount")
-        dates = [row.get("OpenDate", "") for row in self._events("message_opens", message)]
-        whole = [date for date in dates if date.endswith(".000000Z")]
-        if not whole:
-            return Finding(question, f"{CANNOT_TELL}: no date without a fraction of a second")
-        at = datetime.fromisoformat(whole[0].removesuffix("Z"))
-        second = timedelta(seconds=1)
-
-        def has_row(start: datetime, end: datetime) -> bool:
-            span = {"StartDate": start, "EndDate": end}
-            seen = self._get("message_opens", {"MsgID": message["MsgID"], **span})
-            return any(row.get("OpenDate") == whole[0] for row in seen.rows)
-
-        start, end = has_row(at, at + second), has_row(at - second, at)
-        inclusive = {True: "inclusive", False: "exclusive"}
-        return Finding(question, f"start {inclusive[start]}, end {inclusive[end]}", "certain")
-
-    def _time_zone(self, question: str) -> Finding:
-        """Find the newest event: the wall-clock time of the service is just after it."""
-        recent = sorted(self._messages, key=lambda row: str(row.get("SendDate", "")))
-        opened = [row for row in recent if row.get("OpenCount")]
-        if not opened:
-            return Finding(question, f"{CANNOT_TELL}: no message was opened")
-        message = opened[-1]["MsgID"]
-
-        def newest_since(hours: int) -> list[str]:
-            span = self._span(timedelta(hours=hours), timedelta(hours=16))
-            rows = self._get("message_opens", {"MsgID": message, **span}).rows
-            return sorted(row["OpenDate"] for row in rows if "OpenDate" in row)
-
-        low, high, found = -13, 15, list[str]()
-        while high - low > 1:
-            middle = (low + high) // 2
-            dates = newest_since(middle)
-            if dates:
-                low, found = middle, dates
-            else:
-                high = middle
-        if len(found) < 3:
-            return Finding(question, f"{CANNOT_TELL}: too few events in the last hours")
-        newest = datetime.fromisoformat(found[-1].removesuffix("Z"))
-        ahead = (newest - self._now).total_seconds() / 3600
-        offset = -(-ahead // 1)
-        if (offset - ahead) * 60 > 20:
-            return Finding(question, f"{CANNOT_TELL}: at or east of UTC{ahead:+.1f}")
-        present = self._now.replace(tzinfo=timezone.utc)
-        fitting = [
-            name
-            for name in (self._zone.key, *_ZONES)
-            if present.astimezone(ZoneInfo(name)).utcoffset() == timedelta(hours=offset)
+        steps: list[tuple[str, Callable[[Row], Conclusion], Rows]] = [
+            ("Page size", self._page_size, lists[:1]),
         ]
-        name = fitting[0] if fitting else f"UTC{offset:+.0f}"
-        return Finding(question, f"{name} (UTC{offset:+.0f} now)", "likely")
-
-    def _open_count(self, question: str) -> Finding:
-        return self._counts(question, "message_opens", "OpenCount", None)
-
-    def _click_count(self, question: str) -> Finding:
-        return self._counts(question, "message_clicks", "ClickCount", "ClickerCount")
-
-    def _counts(self, question: str, table: str, counter: str, contacts: str | None) -> Finding:
-        """Compare a counter with the rows and the contacts of a message of moderate size."""
-        candidates = [row for row in self._messages if row.get(counter)]
-        if not candidates:
-            return Finding(question, f"{CANNOT_TELL}: it is zero everywhere")
-        message = min(candidates, key=lambda row: abs(int(row[counter]) - 1000))
-        rows: Rows = []
-        for page in range(1, 5):
-            found = self._events(table, message, page)
-            rows += found
-            if not found:
-                break
-        else:
-            return Finding(question, f"{CANNOT_TELL}: the smallest report has more than 4 pages")
-        people = len({row.get("ContactID", row.get("EmailAddress")) for row in rows})
-        count = int(message[counter])
-        if len(rows) == people:
-            return Finding(question, f"{CANNOT_TELL}: no contact came twice")
-        if count == people != len(rows):
-            return Finding(question, "contacts", "likely")
-        return Finding(question, "events" if count == len(rows) else "neither", "likely")
-
-    def _gone_reports(self, question: str) -> Finding:
-        oldest = sorted(self._messages, key=lambda row: str(row.get("SendDate", "")))[:2]
-        gone = 0
-        for message in oldest:
-            try:
-                self._events("message_opens", message)
-            except ListrakError as error:
-                if error.fault.action is not Action.GONE:
-                    raise
-                gone += 1
-        return Finding(question, f"{gone} of the {len(oldest)} oldest messages seen", "certain")
-
-    def _conversation_mail(self, question: str) -> Finding:
-        for list_id in self._lists[:_LISTS]:
-            for row in self._get("conversations", {"ListID": list_id}).rows:
-                if not row.get("DeliverCount"):
-                    continue
-                span = self._span(timedelta(days=-90), timedelta(days=1))
-                arguments = {"ConversationID": row["ConversationID"], **span}
-                sends = self._get("conversation_sends", arguments).rows
-                mail = {send["MsgID"] for send in sends if "MsgID" in send}
-                if mail:
-                    known = {message["MsgID"] for message in self._messages}
-                    return Finding(question, "yes" if mail & known else "no", "likely")
-        return Finding(question, f"{CANNOT_TELL}: no conversation sent mail")
-
-    def _refused(self, question: str) -> Finding:
-        """Request every operation once that was not requested yet."""
-        parents = {
-            "ListID": self._lists[0],
-            "MsgID": self._messages[0]["MsgID"] if self._messages else None,
-        }
-        left = 0
-        for name, table in TABLES.items():
-            if table.operation in self._operations or table.parent in ("login", "conversation"):
-                continue
-            parent = parents[table.id_column]
-            if parent is None:
-                continue
-            arguments: dict[str, Any] = {table.id_column: parent}
-            if table.parent == "account":
-                arguments = {}
-            elif table.parent == "batch":
-                arguments = {"MsgIDs": [parents["MsgID"]]}
-            if table.ranged:
-                arguments |= self._span(timedelta(days=-1), timedelta(days=1))
-            if name == "message_deliveries":
-                arguments["IncludeTestMessages"] = False
-            try:
-                self._get(name, arguments)
-            except RequestLimitReached:
-                left += 1
-            except ListrakError as error:
-                if error.fault.action is Action.STOP:
-                    raise
-        others = [f"{name} ({how})" for name, how in self._operations.items() if how != "works"]
-        rest = f"; {left} not requested" if left else ""
-        works = len(self._operations) - len(others)
-        return Finding(question, f"{', '.join(others) or 'none'}; {works} work{rest}", "certain")
-
-    def _layout(self, question: str) -> Finding:
-        found: dict[str, set[int]] = {}
-        for date in self._dates:
-            for layout, pattern in _LAYOUTS.items():
-                match = re.fullmatch(pattern, date)
-                if match:
-                    found.setdefault(layout, set()).add(
-                        len(match[1] or "") if match.re.groups else 0
-                    )
+        for name, conclude, rows in steps:
+            conclusion = Conclusion("cannot tell: no message was found in the first lists")
+            for row in rows:
+                try:
+                    conclusion = conclude(row)
                     break
-            else:
-                found.setdefault("another layout", set()).add(0)
-        if not found:
-            return Finding(question, f"{CANNOT_TELL}: no date was seen")
-        names = [
-            layout.format(f"{min(digits)} to {max(digits)}") for layout, digits in found.items()
-        ]
-        return Finding(question, ", ".join(sorted(names)), "certain")
-
-
-def run(args: list[str], settings: Settings) -> str:
-    """Return what the command prints.
-
-    :raises SystemExit: the arguments are wrong, or help was requested
-    :raises AirbyteTracedException: the configuration is wrong, or the login failed
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"source-listrak {COMMAND}",
-        description="Find out how the Listrak service behaves where nothing documents it, with at "
-        f"most {REQUEST_LIMIT} requests. No data of the account is printed.",
-    )
-    parser.add_argument("--config", type=Path, required=True, help="the configuration, a JSON file")
-    parsed = parser.parse_args(args)
-    probe = Probe(ListrakConfig.parse(read_config(parsed.config)), settings)
-    findings = list(probe.findings())
-    lines = [str(finding) for finding in findings]
-    options = probe.suggestions(findings)
-    versions = (
-        f"source-listrak {version('airbyte-source-listrak')}, Python {platform.python_version()}"
-    )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Options to set: " + (", ".join(options) or "none beside those of the configuration"),
-            "",
-            "To report this, paste the following block into an issue. It holds no personal data.",
-            "```",
-            versions,
-            *lines,
-            "```",
-        ]
-    )
+                except CannotTell as reason:
+                    conclusion = Conclusion(f"cannot tell: {reason}")
+            yield name, conclusion

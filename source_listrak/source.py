@@ -278,6 +278,8 @@ class SourceListrak(AbstractSource):
         }
         _log_start(logger, parsed, connection, now)
         messages = output.make_queue()
+        # Never shut down, since the threads of a stopped sync may still submit; the breaker then
+        # ends every request at once.
         executor = ThreadPoolExecutor(parsed.num_workers, thread_name_prefix="parents")
         reports = _make_reports(parsed, connection, plans, executor)
         streams = [
@@ -303,7 +305,6 @@ class SourceListrak(AbstractSource):
         try:
             yield from self._run(streams, engine, connection)
         finally:
-            executor.shutdown(wait=False, cancel_futures=True)
             warning = connection.session.watch.warning()
             if warning:
                 logger.warning(warning)

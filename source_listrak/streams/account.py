@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from source_listrak.soap.rows import Page
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.engine import FailedList
 from source_listrak.sync.reader import Rows, Slice
@@ -17,30 +16,22 @@ class AccountStream(ListrakStream):
     """One slice: the account."""
 
     def list_ids(self) -> list[int]:
-        """Return the account in place of the lists."""
-        return [ACCOUNT]
+        """Return the account in place of a list, and the lists, so that the state knows them."""
+        return [ACCOUNT, *super().list_ids()]
 
     def slices(self) -> Iterable[Slice | FailedList]:
         """Yield the one slice."""
-        read_to = self.plan.read_to(ACCOUNT)
+        # A list that has appeared has rows since the start date.
+        is_covered = self.plan.covered.issuperset(self.list_ids())
+        read_to = self.plan.read_to(ACCOUNT) if is_covered else None
         yield Slice(
             key=(ACCOUNT,),
             label="the account",
             subject=("account", ACCOUNT),
             arguments=self.span(self.plan.start(read_to)) if self.table.ranged else {},
             read_to=read_to,
+            only_lists=self.config.list_ids,
         )
-
-    def fetch_page(self, slice_: Slice, number: int) -> Page:
-        """Return one page, with the rows of lists that are not replicated emptied.
-
-        Emptied and not removed: a page without rows would be the end.
-        """
-        page = super().fetch_page(slice_, number)
-        for row in page.rows:
-            if self.config.list_ids and row.get("ListID") not in self.config.list_ids:
-                row.clear()
-        return page
 
 
 class LoginStream(AccountStream):

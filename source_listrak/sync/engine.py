@@ -161,9 +161,11 @@ class SlicePartition(Partition):
         Not raised: the CDK would emit an error for each slice that failed, where the user needs
         one for each stream.
         """
-        name = self._stream.table.name
+        name, lists = self._stream.table.name, self.slice_read.slice.only_lists
         try:
             for rows in self._rows():
+                if lists is not None:
+                    rows = [row for row in rows if row.get("ListID") in lists]
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
                 records = [row for row in rows if row]
                 self._stream.counts.add(records=len(records))
@@ -374,7 +376,7 @@ class StateCursor(Cursor):
             before = self._plan.owed.get(key)
             kept[key] = Owed(
                 key,
-                before.read_to if before else failure.read_to,
+                failure.read_to,
                 before.noticed if before else self._plan.end,
                 failure.is_gone,
             )

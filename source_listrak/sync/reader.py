@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -29,6 +29,10 @@ EMPTY_PAGES_LIMIT = 3
 REPEATED_ROWS_LIMIT = 3
 """Repeated rows that are a loop; with pages of one row, equal rows can be two clicks in the same
 second."""
+
+BLANK_PAGES_LIMIT = 100
+"""Pages in a row that are a loop although they cannot be told apart, since no row has a column:
+recipients can be without an address, but not as many."""
 
 PAGES_BEFORE_DIVISION = 8
 """Pages with rows after which a slice is long, so that idle workers share the rest of it. A slice
@@ -50,6 +54,7 @@ class Slice:
     :param added: columns that the rows do not carry themselves
     :param read_to: until when it was read before; None: never
     :param minimum: rows that a read of all of it cannot be below, by its counter; None: unknown
+    :param only_lists: rows of other lists are not emitted; None: all are
     """
 
     key: Key
@@ -59,6 +64,7 @@ class Slice:
     added: Mapping[str, Any] = field(default_factory=dict)
     read_to: datetime | None = None
     minimum: int | None = None
+    only_lists: Collection[int] | None = None
 
 
 class PageSource(Protocol):
@@ -130,15 +136,18 @@ class Part:
             self._error = error
             self._is_known.set()
 
-    def missed(self, rows: Rows) -> Rows:
+    def missed(self, rows: Rows, is_telling: Callable[[Mapping[str, Any]], bool]) -> Rows:
         """Return the rows that were not on the first page; wait for that page.
 
+        :param is_telling: returns whether a row identifies a page
         :raises ListrakError: the first page could not be fetched
         """
         self._is_known.wait()
         if self._error is not None:
             raise self._error
-        return _new_rows(rows, self._first_rows)
+        known = list(filter(is_telling, self._first_rows))
+        # Where no row identifies the first page, there is nothing to look for.
+        return [] if self._first_rows and not known else _new_rows(rows, known)
 
 
 class SliceRead:
@@ -174,7 +183,7 @@ class SliceRead:
         self._passes = 1
         self._departures: frozenset[bytes] | None = None
         self._pages: set[int] = set()
-        self._repeated_rows = 0
+        self._repeated_rows = self._blank_pages = 0
         self._hashes: dict[int, array[int]] = {}
         self._hashes_before: dict[int, array[int]] = {}
 
@@ -214,7 +223,7 @@ class SliceRead:
             part.is_requested = True
             page = self._source.fetch_page(self.slice, number)
             if number == part.first:
-                part.publish(list(filter(self._is_telling, page.rows)))
+                part.publish(page.rows)
             if page.rows:
                 empty = 0
                 self._note(page.rows, number)
@@ -243,7 +252,10 @@ class SliceRead:
             if is_telling and page in self._pages:
                 self._repeated_rows += len(rows)
             self._pages.add(page)
-            is_loop = self._repeated_rows >= REPEATED_ROWS_LIMIT
+            self._blank_pages = 0 if is_telling else self._blank_pages + 1
+            is_loop = (
+                self._repeated_rows >= REPEATED_ROWS_LIMIT or self._blank_pages > BLANK_PAGES_LIMIT
+            )
         if is_loop:
             raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
 
@@ -285,10 +297,12 @@ class SliceRead:
             return
         number = part.last + 1
         while True:
+            if self.error is not None:
+                raise self.error
             rows = self._source.fetch_page(self.slice, number).rows
             if not rows:
                 return
-            missed = part.next.missed(rows)
+            missed = part.next.missed(rows, self._is_telling)
             yield missed
             if len(missed) < len(rows):
                 return

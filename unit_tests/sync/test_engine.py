@@ -1,0 +1,388 @@
+"""What a stream has read is what its state says, whatever failed."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airbyte_cdk.models import FailureType, SyncMode, Type
+from airbyte_cdk.sources.message import InMemoryMessageRepository
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_listrak.config import ListrakConfig
+from source_listrak.soap.faults import (
+    INTERRUPTED,
+    OTHER_FAULT,
+    PERMISSION,
+    REPORT_GONE,
+    Fault,
+    ListrakError,
+)
+from source_listrak.soap.rows import Page
+from source_listrak.soap.throttle import CircuitBreaker
+from source_listrak.sync.engine import (
+    REFUSALS_LIMIT,
+    Engine,
+    FailedList,
+    SliceGenerator,
+    SliceLimit,
+    SlicePartition,
+    StateCursor,
+)
+from source_listrak.sync.plan import make_plan
+from source_listrak.sync.progress import StreamCounts
+from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.state import OWED_LIMIT, Key, Owed, StreamState, load
+from source_listrak.tables import TABLES
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+CONFIG = ListrakConfig.parse({"username": "me", "password": "x", "start_date": "2024-01-01"})
+LISTS = (1, 2)
+KEYS: tuple[Key, ...] = ((1, 7), (1, 9), (2, 3), (2, 8))
+
+
+class FakeStream:
+    """A table of messages with one row each; some messages or lists fail."""
+
+    table = TABLES["message_opens"]
+
+    def __init__(
+        self,
+        keys: Iterable[Key] = KEYS,
+        *,
+        state: StreamState | None = None,
+        now: datetime = NOW,
+        failing: dict[Key, Exception] | None = None,
+        minimum: int | None = None,
+    ) -> None:
+        self.plan, _ = make_plan(state, CONFIG, now, incremental=True)
+        self.counts = StreamCounts("message_opens")
+        self.requested: list[Key] = []
+        self._keys = keys
+        self._failing = failing or {}
+        self._minimum = minimum
+
+    def list_ids(self) -> list[int]:
+        return self.plan.list_ids(LISTS)
+
+    def stream_slices(self, *, sync_mode: SyncMode) -> Iterator[Slice | FailedList]:
+        owed = [
+            key
+            for key in self.plan.owed
+            if len(key) > 1 and key[0] in LISTS and not self.plan.is_postponed(key)
+        ]
+        for key in [*owed, *(key for key in self._keys if key not in self.plan.owed)]:
+            if len(key) == 1:
+                yield FailedList(key[0], self.plan.read_to(key[0]), ListrakError(OTHER_FAULT))
+                continue
+            read_to = self.plan.owed[key].read_to if key in owed else self.plan.read_to(key[0])
+            yield Slice(
+                key,
+                f"message {key[1]}",
+                ("message", key[1]),
+                read_to=read_to,
+                minimum=self._minimum,
+            )
+
+    def fetch_page(self, slice_: Slice, number: int) -> Page:
+        if number == 1:
+            self.requested.append(slice_.key)
+            if slice_.key in self._failing:
+                raise self._failing[slice_.key]
+        rows = [{"MsgID": slice_.key[1], "EmailAddress": "a"}] if number == 1 else []
+        return Page(rows, bool(rows), 0, {})
+
+    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+        return None
+
+    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
+        raise NotImplementedError
+
+
+class Sync:
+    """One sync of one stream, read by one worker on this thread."""
+
+    def __init__(self, stream: FakeStream) -> None:
+        self.stream = stream
+        self.messages: queue.Queue[Any] = queue.Queue()
+        self.repository = InMemoryMessageRepository()
+        self.breaker = CircuitBreaker()
+        self.error: AirbyteTracedException | None = None
+        logger = logging.getLogger("test_engine")
+        engine = Engine(1, self.breaker, self.messages, self.repository, logger, 0.0)
+        self.cursor = StateCursor(stream, engine)
+        self.generator = SliceGenerator(stream, self.cursor, engine)
+
+    def run(self, cut_after: int | None = None) -> Sync:
+        """Read everything; or, after some slices, stop as a signal does."""
+        try:
+            for number, partition in enumerate(self.generator.generate()):
+                if number == cut_after:
+                    self.breaker.interrupt()
+                    self.cursor.limit.release()
+                    continue
+                assert isinstance(partition, SlicePartition)
+                for record in partition.read():
+                    self.messages.put(record)
+                self.cursor.close_partition(partition)
+        except AirbyteTracedException as error:
+            self.error = error
+        return self
+
+    @property
+    def state(self) -> StreamState:
+        """The state as the next sync reads it."""
+        state, _ = load(self.cursor.state)
+        assert state is not None
+        return state
+
+    def emitted(self) -> list[Any]:
+        return [self.messages.get_nowait() for _ in range(self.messages.qsize())]
+
+
+def sync(*keys: Key, **values: Any) -> Sync:
+    return Sync(FakeStream(keys or KEYS, **values)).run()
+
+
+def fails(*keys: Key, fault: Fault = OTHER_FAULT) -> dict[Key, Exception]:
+    return {key: ListrakError(fault) for key in keys}
+
+
+# The window
+
+
+def test_a_sync_that_reads_everything_closes_its_window() -> None:
+    done = sync()
+    assert done.error is None
+    assert (done.state.synced_to, done.state.lists, done.state.owed) == (NOW, LISTS, ())
+    assert done.state.running is None
+    assert (done.stream.counts.known, done.stream.counts.done) == (4, 4)
+
+
+def test_each_state_comes_after_the_records_that_it_counts() -> None:
+    seen: set[int] = set()
+    states = 0
+    for message in sync().emitted():
+        if getattr(message, "type", None) is Type.STATE:
+            state, _ = load(vars(message.state.stream.stream_state))
+            assert state is not None
+            assert state.running is not None
+            assert {key[1] for key in KEYS if state.running.is_done(key)} == seen
+            states += 1
+        else:
+            seen.update(row["MsgID"] for row in _rows(message))
+    assert states == len(KEYS)
+
+
+def _rows(record: Any) -> Iterator[Any]:
+    (batch,) = record.data.values()
+    for message in batch.messages():
+        yield message.record.data
+
+
+def test_a_cut_sync_resumes_with_what_is_missing() -> None:
+    first = Sync(FakeStream()).run(cut_after=2)
+    assert isinstance(first.error, ListrakError)
+    assert first.state.synced_to is None
+    second = sync(state=first.state, now=NOW + DAY)
+    assert second.stream.requested == [(2, 3), (2, 8)]
+    assert second.state.synced_to == NOW
+
+
+def test_the_last_state_is_that_of_the_end_also_after_failures() -> None:
+    done = sync(failing=fails((1, 9)))
+    done.cursor.ensure_at_least_one_state_emitted()
+    (message,) = done.repository.consume_queue()
+    assert message.state is not None
+    assert message.state.stream is not None
+    assert load(vars(message.state.stream.stream_state))[0] == done.state
+
+
+# What is owed
+
+
+def test_a_slice_that_fails_is_owed_and_the_window_closes() -> None:
+    done = sync(failing=fails((1, 9)))
+    assert done.stream.requested == list(KEYS)
+    assert done.state.synced_to == NOW
+    assert done.state.owed == (Owed((1, 9), None, NOW, False),)
+    assert done.error is not None
+    assert "message 9" in str(done.error.message)
+    assert "owed since 2026-03-01 12:00 UTC" in str(done.error.message)
+
+
+def test_what_is_owed_is_requested_first_by_the_next_sync_since_it_was_read() -> None:
+    first = sync(failing=fails((1, 9)))
+    second = sync((1, 7), (2, 3), state=first.state, now=NOW + DAY, failing=fails((1, 9), (2, 3)))
+    assert second.stream.requested == [(1, 9), (1, 7), (2, 3)]
+    assert second.state.owed == (
+        Owed((1, 9), None, NOW, False),
+        Owed((2, 3), NOW, NOW + DAY, False),
+    )
+    third = sync((1, 7), state=second.state, now=NOW + 2 * DAY)
+    assert third.stream.requested == [(1, 9), (2, 3), (1, 7)]
+    assert third.state.owed == ()
+    assert third.error is None
+
+
+def test_reports_that_are_gone_are_a_warning_and_owed() -> None:
+    done = sync(failing=fails((1, 9), fault=REPORT_GONE))
+    assert done.error is None
+    assert done.state.owed == (Owed((1, 9), None, NOW, True),)
+    assert (done.stream.counts.gone, done.stream.counts.failed) == (1, 0)
+
+
+def test_a_list_whose_slices_are_unknown_is_owed_as_a_whole() -> None:
+    first = sync((1, 7), (2,))
+    assert first.error is not None
+    assert first.state.owed == (Owed((2,), None, NOW, False),)
+    second = sync(state=first.state, now=NOW + DAY)
+    assert second.stream.requested == list(KEYS)
+    assert second.stream.plan.read_to(2) is None
+    assert second.state.owed == ()
+
+
+def test_a_failure_in_a_window_that_is_cut_is_read_again_when_it_resumes() -> None:
+    first = Sync(FakeStream(failing=fails((1, 7)))).run(cut_after=2)
+    second = sync(state=first.state, now=NOW + DAY)
+    assert second.stream.requested == [(1, 7), (2, 3), (2, 8)]
+    assert second.state.owed == ()
+
+
+def test_what_is_owed_of_a_list_that_vanished_is_dropped_with_it() -> None:
+    state = sync().state.model_copy(update={"owed": (Owed((3, 5), None, NOW, True),)})
+    done = sync(state=state, now=NOW + DAY)
+    assert (done.state.lists, done.state.owed) == (LISTS, ())
+
+
+def test_more_than_can_be_remembered_keeps_the_window_open() -> None:
+    long_ago = NOW - 400 * DAY
+    owed = tuple(Owed((1, ident), None, long_ago, True) for ident in range(OWED_LIMIT))
+    state = sync().state.model_copy(update={"owed": owed})
+    done = sync((2, 1), (2, 2), state=state, failing=fails((2, 2)))
+    assert done.error is not None
+    assert "10,001" in str(done.error.message)
+    assert len(done.state.owed) == OWED_LIMIT
+    assert done.state.running is not None
+    assert [done.state.running.is_done(key) for key in ((2, 1), (2, 2))] == [True, False]
+
+
+def test_an_error_of_our_own_is_a_failed_slice_without_values_of_rows() -> None:
+    done = sync(failing={(1, 9): KeyError("jane@example.com")})
+    assert done.error is not None
+    assert "jane" not in str(done.error.message)
+    assert [owed.key for owed in done.state.owed] == [(1, 9)]
+
+
+# What is refused
+
+
+def test_a_table_whose_first_reports_are_all_refused_ends_with_one_error() -> None:
+    keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
+    done = sync(*keys, failing=fails(*keys, fault=PERMISSION))
+    assert done.stream.requested == keys[:REFUSALS_LIMIT]
+    assert done.error is not None
+    assert done.error.failure_type is FailureType.config_error
+    assert done.state.synced_to is None
+    assert not done.breaker.error
+
+
+def test_single_refused_reports_are_owed() -> None:
+    keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
+    done = sync(*keys, failing=fails(*keys[1:], fault=PERMISSION))
+    assert done.stream.requested == keys
+    assert done.state.synced_to == NOW
+    assert [owed.key for owed in done.state.owed] == keys[1:]
+
+
+def test_reports_that_are_refused_on_every_sync_do_not_end_the_table() -> None:
+    keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
+    refused = fails(*keys[1:], fault=PERMISSION)
+    first = sync(*keys, failing=refused)
+    second = sync(*keys, (2, 3), state=first.state, now=NOW + DAY, failing=refused)
+    assert second.state.synced_to == NOW + DAY
+    assert second.stream.requested == [*keys[1:], keys[0], (2, 3)]
+
+
+def test_a_table_that_is_refused_from_now_on_ends_whatever_was_owed() -> None:
+    keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
+    first = sync(*keys, failing=fails(*keys[:2], fault=PERMISSION))
+    second = sync(*keys, state=first.state, now=NOW + DAY, failing=fails(*keys, fault=PERMISSION))
+    assert len(second.stream.requested) == REFUSALS_LIMIT + 2
+    assert second.state.synced_to == NOW
+
+
+# What a stop leaves
+
+
+def test_a_sync_that_was_stopped_counts_nothing_that_it_did_not_read() -> None:
+    stopped = Sync(FakeStream()).run(cut_after=1)
+    assert isinstance(stopped.error, ListrakError)
+    assert stopped.error.fault is INTERRUPTED
+    assert stopped.state.running is not None
+    assert [key for key in KEYS if stopped.state.running.is_done(key)] == [(1, 7)]
+    assert stopped.stream.requested == [(1, 7)]
+
+
+# Counts
+
+
+def test_fewer_rows_than_the_counter_says_are_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done = sync(minimum=2)
+    assert done.stream.counts.short_slices == 4
+    (line,) = [line for line in caplog.messages if "fewer" in line]
+    assert "message 7 has 1 rows, fewer than the 2" in line
+
+
+def test_enough_rows_are_estimated_and_not_remarked_on(caplog: pytest.LogCaptureFixture) -> None:
+    done = sync(minimum=1)
+    assert not [line for line in caplog.messages if "fewer" in line]
+    traces = [one.trace for one in done.emitted() if getattr(one, "trace", None)]
+    assert [trace.estimate.row_estimate for trace in traces] == [4]
+
+
+def test_what_was_read_before_has_no_estimate_and_no_minimum() -> None:
+    done = sync(state=sync().state, now=NOW + DAY, minimum=99)
+    assert done.stream.counts.short_slices == 0
+    assert not [one for one in done.emitted() if getattr(one, "trace", None)]
+
+
+# The limit
+
+
+def test_slices_wait_for_their_turn() -> None:
+    limit = SliceLimit(2)
+    limit.acquire()
+    assert limit.try_acquire()
+    assert not limit.try_acquire()
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(limit.acquire)
+        limit.release()
+        third.result(10)
+        assert not limit.try_acquire()
+        everyone = pool.submit(limit.wait_for_all)
+        limit.release()
+        assert not everyone.done()
+        limit.release()
+        everyone.result(10)
+
+
+def test_a_stop_releases_who_waits_for_a_turn_but_not_who_waits_for_all() -> None:
+    limit = SliceLimit(1)
+    limit.acquire()
+    with ThreadPoolExecutor(2) as pool:
+        turn, everyone = pool.submit(limit.acquire), pool.submit(limit.wait_for_all)
+        limit.stop()
+        turn.result(10)
+        assert not limit.try_acquire()
+        assert not everyone.done()
+        limit.abandon()
+        everyone.result(10)

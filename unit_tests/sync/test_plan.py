@@ -1,0 +1,392 @@
+"""What a stream has to read, from its configuration and its state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_listrak.config import DEFAULT_HISTORY, ListrakConfig
+from source_listrak.sync.plan import GONE_FOR_LONG, StreamPlan, make_plan
+from source_listrak.sync.state import Key, Owed, StreamState, load
+from source_listrak.sync.windows import CYCLE, to_micros, visit_finder
+from source_listrak.tables import TABLES
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+EARLIER = "2023-01-01T00:00:00Z"
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+OPENS = TABLES["message_opens"]
+
+
+def config(**values: Any) -> ListrakConfig:
+    return ListrakConfig.parse(
+        {"username": "me", "password": "x", "start_date": "2024-01-01T00:00:00Z", **values}
+    )
+
+
+def plan(
+    state: StreamState | None = None,
+    *,
+    now: datetime = NOW,
+    incremental: bool = True,
+    **values: Any,
+) -> StreamPlan:
+    return make_plan(state, config(**values), now, incremental=incremental)[0]
+
+
+def remarks(state: StreamState, **values: Any) -> str:
+    return " ".join(make_plan(state, config(**values), NOW, incremental=True)[1])
+
+
+def stored(state: StreamState) -> StreamState:
+    """Return a state as the next sync reads it."""
+    loaded, _ = load(json.loads(json.dumps(state.as_json())))
+    assert loaded is not None
+    return loaded
+
+
+def completed(
+    before: StreamState | None = None,
+    *,
+    at: datetime = NOW - DAY,
+    lists: Iterable[int] = (1, 2),
+    owed: Iterable[Owed] = (),
+    **values: Any,
+) -> StreamState:
+    """Return the state after a complete sync at an instant."""
+    return stored(plan(before, now=at, **values).state(lists, owed, complete=True))
+
+
+def cut(
+    before: StreamState | None = None,
+    *,
+    at: datetime = NOW - HOUR,
+    lists: Iterable[int] = (1, 2),
+    owed: Iterable[Owed] = (),
+    **values: Any,
+) -> StreamState:
+    """Return the state of a sync that was cut after (2, 7), with (1, 5) still open."""
+    begun = plan(before, now=at, **values)
+    return stored(begun.state(lists, owed, to=(2, 7), open_keys=((1, 5),)))
+
+
+def starts(made: StreamPlan, list_id: int = 1) -> datetime:
+    """Return from when a list is read."""
+    return made.start(made.read_to(list_id))
+
+
+def is_restarted(made: StreamPlan, since: datetime = START) -> bool:
+    return (starts(made), made.end, made.is_done((1, 1)), made.owed) == (since, NOW, False, {})
+
+
+# First sync, next sync
+
+
+def test_a_first_sync_reads_everything_since_the_start_date() -> None:
+    first = plan()
+    assert (first.since, first.end, first.read_to(1)) == (START, NOW, None)
+    assert starts(first) == START
+    assert first.list_ids([9, 3]) == [3, 9]
+
+
+def test_the_next_sync_reads_since_the_last_one_and_the_lookback() -> None:
+    second = plan(completed(), lookback_days=2)
+    assert second.read_to(1) == NOW - DAY
+    assert starts(second) == NOW - 3 * DAY
+
+
+def test_the_lookback_never_reaches_before_the_start_date() -> None:
+    assert starts(plan(completed(at=START + DAY), lookback_days=30)) == START
+
+
+def test_a_second_sync_in_the_same_second_keeps_the_end() -> None:
+    assert completed(completed(at=NOW), at=NOW).synced_to == NOW
+
+
+def test_a_new_list_is_read_since_the_start_date() -> None:
+    second = plan(completed(lists=[1]))
+    assert second.list_ids([1, 2]) == [1, 2]
+    assert starts(second, 2) == START < starts(second, 1)
+
+
+def test_a_list_that_vanished_is_left_out_and_read_in_full_should_it_return() -> None:
+    without = completed(completed(lists=[1, 2]), lists=[1])
+    assert starts(plan(without), 2) == START
+
+
+def test_old_messages_are_visited_as_far_back_as_the_lookback_even_if_that_is_longer() -> None:
+    sends = TABLES["message_sends"]
+    (visit,) = plan(completed(at=NOW), lookback_days=10).visits(1, sends)
+    assert visit.span.start == datetime(2026, 2, 19, 7)  # in New York
+
+
+# Full refresh
+
+
+def test_a_full_refresh_ignores_what_a_complete_sync_left() -> None:
+    owed = Owed((1, 5), NOW - DAY, NOW - DAY, False)
+    assert is_restarted(plan(completed(owed=[owed]), incremental=False))
+
+
+def test_a_full_refresh_resumes_its_own_window() -> None:
+    again = plan(cut(incremental=False), incremental=False)
+    assert again.end == NOW - HOUR
+    assert again.is_done((1, 4))
+    assert not again.is_done((1, 5))
+
+
+@pytest.mark.parametrize("before", [None, completed()])
+def test_a_full_refresh_does_not_resume_the_window_of_an_incremental_sync(before: Any) -> None:
+    assert is_restarted(plan(cut(before), incremental=False))
+
+
+def test_an_incremental_sync_does_not_resume_the_window_of_a_full_refresh() -> None:
+    assert is_restarted(plan(cut(completed(), incremental=False)))
+
+
+def test_a_complete_full_refresh_is_what_an_incremental_sync_continues_from() -> None:
+    assert starts(plan(completed(incremental=False), lookback_days=1)) == NOW - 2 * DAY
+
+
+# Resuming
+
+
+def test_a_cut_sync_keeps_its_window_and_what_is_done() -> None:
+    resumed = plan(cut(completed()))
+    assert (resumed.end, resumed.read_to(1)) == (NOW - HOUR, NOW - DAY)
+    assert [key for key in ((1, 4), (1, 5), (2, 7), (2, 8)) if resumed.is_done(key)] == [
+        (1, 4),
+        (2, 7),
+    ]
+    assert "Resuming" in remarks(cut(completed()))
+
+
+def test_a_resumed_sync_leaves_a_list_that_appeared_to_the_next_one() -> None:
+    resumed = plan(cut(completed()))
+    lists = resumed.list_ids([1, 2, 3])
+    assert lists == [1, 2]
+    then = stored(resumed.state(lists, (), complete=True))
+    assert starts(plan(then, now=NOW + DAY), 3) == START
+
+
+def test_a_list_that_vanished_while_a_window_was_resumed_is_not_covered() -> None:
+    resumed = plan(cut(completed()))
+    then = stored(resumed.state(resumed.list_ids([2]), (), complete=True))
+    assert starts(plan(then, now=NOW + DAY), 1) == START
+
+
+def test_lists_that_an_attempt_finished_are_not_pending() -> None:
+    state = plan(now=NOW - HOUR).state([1, 2, 3], (), to=(2, 7))
+    assert plan(stored(state)).pending([1, 2, 3]) == [2, 3]
+    assert plan(cut(lists=[1, 2, 3])).pending([1, 2, 3]) == [1, 2, 3]  # (1, 5) is open
+
+
+def test_a_resumed_window_keeps_the_start_date_it_began_with() -> None:
+    assert plan(cut(), start_date="2025-01-01T00:00:00Z").since == START
+
+
+def test_without_a_start_date_a_resumed_window_begins_where_it_began() -> None:
+    state = cut(at=NOW - HOUR, start_date=None)
+    resumed = plan(state, start_date=None)
+    assert resumed.since == NOW - HOUR - DEFAULT_HISTORY
+    assert resumed.is_done((1, 1))
+
+
+def test_a_window_that_ends_in_the_future_begins_again() -> None:
+    assert plan(cut(completed(), at=NOW + DAY)).end == NOW
+
+
+def test_an_instant_in_the_future_counts_as_now() -> None:
+    state = completed(at=NOW + 900 * DAY)
+    assert starts(plan(state, lookback_days=1)) == NOW - DAY
+    assert "future" in remarks(state)
+    assert completed(state, at=NOW).synced_to == NOW
+
+
+# A configuration that changes
+
+
+def test_a_start_date_moved_back_reads_everything_again() -> None:
+    assert starts(plan(completed(), start_date=EARLIER)) == START - 365 * DAY
+    assert "moved back" in remarks(completed(), start_date=EARLIER)
+
+
+@pytest.mark.parametrize("before", [None, completed()])
+def test_a_start_date_moved_back_begins_a_cut_window_again(before: Any) -> None:
+    assert is_restarted(plan(cut(before), start_date=EARLIER), START - 365 * DAY)
+    assert "moved back" in remarks(cut(before), start_date=EARLIER)
+
+
+def test_a_start_date_moved_forward_and_back_again_loses_nothing() -> None:
+    state = completed(completed(), start_date="2025-01-01T00:00:00Z")
+    assert starts(plan(state)) == START
+
+
+def test_a_start_date_that_is_left_empty_later_loses_nothing_when_it_returns() -> None:
+    state = completed(completed(), start_date=None)
+    assert starts(plan(state)) == START
+
+
+def test_test_messages_that_are_newly_included_are_read_since_the_start_date() -> None:
+    state = completed(include_test_messages=False)
+    assert is_restarted(plan(state))
+    assert starts(plan(state, include_test_messages=False)) > START
+    assert "Test messages" in remarks(state)
+
+
+def test_test_messages_left_out_cost_nothing() -> None:
+    assert starts(plan(completed(), include_test_messages=False)) > START
+
+
+@pytest.mark.parametrize("state", [completed(), cut(), cut(completed())])
+def test_another_time_zone_reads_everything_again_since_every_date_was_wrong(state: Any) -> None:
+    assert is_restarted(plan(state, time_zone="UTC"))
+    assert "time zone" in remarks(state, time_zone="UTC")
+
+
+# A default start date moves with the clock
+
+
+def test_a_default_start_date_that_moves_is_no_change() -> None:
+    state = completed(at=NOW - HOUR, start_date=None)
+    assert plan(state, start_date=None).read_to(1) == NOW - HOUR
+    # Not even when the clock was put back a little.
+    assert plan(state, now=NOW - 2 * HOUR, start_date=None).read_to(1) == NOW - 2 * HOUR
+
+
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.integers(3600, 10 * 86_400), min_size=20, max_size=60),
+    st.floats(-1, 1),
+)
+def test_a_message_that_leaves_a_default_start_date_is_read_until_then(
+    list_id: int, gaps: list[int], part: float
+) -> None:
+    # It leaves between two of the syncs, or was sent between two of them.
+    leaves = NOW + abs(part) * timedelta(seconds=sum(gaps)) + (part < 0) * DEFAULT_HISTORY
+    leaves = leaves.replace(microsecond=0)
+    sent = leaves - DEFAULT_HISTORY
+    state, now = completed(at=NOW, lists=[list_id], start_date=None), NOW
+    read_to = max(NOW, sent)
+    for gap in gaps:
+        now += timedelta(seconds=gap)
+        made = plan(state, now=now, start_date=None)
+        find = visit_finder(made.visits(list_id, OPENS), made.zone)
+        visit = find(to_micros(sent))
+        if visit is not None and sent < now:
+            begins = made.start(visit.read_to)
+            # The hour is the one that a clock can be put back by.
+            assert begins <= max(read_to - made.lookback, sent + HOUR)
+            read_to = now
+        state = stored(made.state([list_id], (), complete=True))
+    # Also what happened just before and was recorded late.
+    assert read_to >= min(leaves + made.lookback, now - CYCLE)
+
+
+# What is owed
+
+
+def test_an_owed_slice_is_requested_since_it_was_read() -> None:
+    state = completed(
+        owed=[Owed((1, 5), None, NOW - DAY, False), Owed((2, 7), NOW - 9 * DAY, NOW - DAY, True)]
+    )
+    made = plan(state)
+    assert {key: owed.read_to for key, owed in made.owed.items()} == {
+        (1, 5): None,
+        (2, 7): NOW - 9 * DAY,
+    }
+    assert made.start(made.owed[1, 5].read_to) == START
+
+
+@pytest.mark.parametrize("read_to", [None, NOW - 50 * DAY])
+def test_an_owed_list_is_read_since_it_was_read_not_since_the_last_sync(read_to: Any) -> None:
+    made = plan(completed(owed=[Owed((2,), read_to, NOW - DAY, False)]))
+    assert made.read_to(2) == read_to
+    assert made.read_to(1) == NOW - DAY
+    visited = made.visits(2, OPENS)
+    assert all(visit.read_to is None or visit.read_to <= read_to for visit in visited)
+    # Longer than a cycle ago: every message of the list is due.
+    assert sum((visit.span.end - visit.span.start for visit in visited), timedelta()) > NOW - START
+
+
+def test_what_a_cut_window_owes_is_not_forgotten() -> None:
+    owed = Owed((1, 5), None, NOW - DAY, False)
+    assert plan(cut(completed(owed=[owed]), owed=[owed])).owed == {(1, 5): owed}
+
+
+@pytest.mark.parametrize("key", [(1, 5), (1,)])
+def test_what_has_been_gone_for_long_is_requested_once_in_a_cycle(key: Key) -> None:
+    noticed = NOW - GONE_FOR_LONG - DAY
+    state = completed(owed=[Owed(key, None, noticed, True)])
+    requested = []
+    for day in range(14):
+        made = plan(state, now=NOW + day * DAY)
+        requested.append(not made.is_postponed(key))
+        assert (made.pending([1, 2]) == [1, 2]) == (requested[-1] or len(key) > 1)
+        state = stored(made.state([1, 2], made.owed.values(), complete=True))
+    assert sum(requested[:7]) == sum(requested[7:]) == 1
+
+
+@pytest.mark.parametrize(
+    ("noticed", "gone"), [(NOW - GONE_FOR_LONG, True), (NOW - 300 * DAY, False)]
+)
+def test_other_owed_slices_are_requested_on_every_sync(noticed: datetime, gone: bool) -> None:
+    made = plan(completed(at=NOW - HOUR, owed=[Owed((1, 5), None, noticed, gone)]))
+    assert not made.is_postponed((1, 5))
+
+
+def test_a_postponed_slice_is_postponed_in_every_attempt_of_a_window() -> None:
+    owed = [Owed((1, ident), None, NOW - GONE_FOR_LONG - 9 * DAY, True) for ident in range(50)]
+    first = plan(completed(owed=owed))
+    resumed = plan(stored(first.state([1], owed)), now=NOW + 3 * DAY)
+    keys = [one.key for one in owed]
+    assert resumed.end == first.end
+    assert [*map(resumed.is_postponed, keys)] == [*map(first.is_postponed, keys)]
+    assert 0 < sum(map(first.is_postponed, keys)) < 50
+
+
+# All messages
+
+
+@given(
+    st.integers(1, 2**31),
+    st.lists(
+        st.tuples(st.integers(60, 30 * 86_400), st.sampled_from(["complete", "cut", "owed"])),
+        min_size=2,
+        max_size=30,
+    ),
+    st.integers(0, 500 * 86_400),
+    st.integers(1, 30),
+)
+def test_no_instant_of_a_message_lies_between_two_reads_whatever_ends_a_sync(
+    list_id: int, syncs: list[tuple[int, str]], sent_before: int, lookback: int
+) -> None:
+    sent = NOW - timedelta(seconds=sent_before)
+    state, now = completed(at=NOW, lists=[list_id]), NOW
+    read_to: datetime = NOW
+    for gap, outcome in syncs:
+        now += timedelta(seconds=gap)
+        made = plan(state, now=now, lookback_days=lookback)
+        find = visit_finder(made.visits(list_id, OPENS), made.zone)
+        visit = find(to_micros(sent))
+        if outcome == "cut":
+            state = stored(made.state([list_id], made.owed.values()))
+        elif outcome == "owed":
+            owed = made.owed.get((list_id,)) or Owed(
+                (list_id,), made.read_to(list_id), made.end, False
+            )
+            state = stored(made.state([list_id], [owed], complete=True))
+        else:
+            if visit is not None:
+                begins = made.start(visit.read_to)
+                assert begins <= max(read_to - timedelta(days=lookback), START)
+                read_to = made.end
+            assert made.end - read_to <= CYCLE
+            state = stored(made.state([list_id], (), complete=True))

@@ -1,0 +1,126 @@
+"""What a person sees while a sync runs."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from source_listrak.sync.progress import Reporter, StreamCounts, ZoneWatch
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+# Counts
+
+
+def test_counts_add_up_over_threads() -> None:
+    counts = StreamCounts("message_opens")
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(2000):
+            pool.submit(counts.add, records=2, done=1)
+    assert (counts.records, counts.done) == (4000, 2000)
+
+
+def test_adding_says_whether_it_was_the_first_time() -> None:
+    counts = StreamCounts("message_opens")
+    assert not counts.add(wrong_values=0)
+    assert counts.add(wrong_values=3)
+    assert not counts.add(wrong_values=1)
+    assert counts.add(removed_characters=1)
+
+
+def test_a_summary_names_only_what_there_was() -> None:
+    counts = StreamCounts("message_opens")
+    counts.requested(is_retry=False)
+    counts.requested(is_retry=True)
+    assert str(counts) == "2 requests, 1 retries"
+    counts.add(known=1200, done=1100, records=5000, gone=3, short_slices=2)
+    assert str(counts) == (
+        "1,100 of 1,200 slices done, 5,000 records, 2 requests, 1 retries, 3 gone, "
+        "2 shorter than their counters"
+    )
+
+
+def test_a_stream_runs_from_its_beginning_to_its_end() -> None:
+    counts = StreamCounts("message_opens")
+    assert (counts.is_running, counts.seconds) == (False, 0.0)
+    counts.began()
+    assert counts.is_running
+    counts.ended()
+    assert not counts.is_running
+    assert counts.seconds == counts.seconds >= 0.0
+
+
+def test_workers_that_wait_together_for_a_rate_limit_are_reported_once() -> None:
+    waits: list[float] = []
+    counts = StreamCounts("message_opens", waits.append)
+    for _ in range(10):
+        counts.waiting(3600.0)
+    assert waits == [3600.0]
+
+
+def test_a_sync_ends_with_a_summary_of_each_stream(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    streams = [StreamCounts("lists"), StreamCounts("messages")]
+    with Reporter(streams, logging.getLogger("test_progress")):
+        streams[0].requested(is_retry=False)
+    assert caplog.messages == [
+        "Summary of lists: 1 requests, 0 retries, 0.0 s",
+        "Summary of messages: 0 requests, 0 retries, 0.0 s",
+    ]
+
+
+# The time zone
+
+
+def rows(*ahead: timedelta) -> list[dict[str, str]]:
+    """Return rows with dates that lie ahead of the clock."""
+    return [{"OpenDate": f"{NOW + one:%Y-%m-%dT%H:%M:%S.%fZ}"} for one in ahead]
+
+
+def warning(*ahead: timedelta) -> str | None:
+    watch = ZoneWatch(NEW_YORK, lambda: NOW)
+    for row in rows(*ahead):
+        watch.see([row], "OpenDate")
+    return watch.warning()
+
+
+def test_dates_up_to_an_hour_ahead_are_no_matter() -> None:
+    assert warning() is None
+    assert warning(-timedelta(days=900), timedelta(minutes=59)) is None
+
+
+def test_dates_further_ahead_name_the_nearest_zone_that_would_fit() -> None:
+    # New York is at UTC-5: an account in UTC has dates up to five hours ahead.
+    found = warning(timedelta(hours=4.9), timedelta(hours=2))
+    assert found is not None
+    assert "4.9 hours" in found
+    assert "America/New_York" in found
+    assert "UTC would fit" in found
+
+
+def test_what_happens_during_a_long_sync_is_no_matter() -> None:
+    clock = iter([NOW, NOW + timedelta(hours=9), NOW + timedelta(hours=9)])
+    watch = ZoneWatch(NEW_YORK, lambda: next(clock))
+    watch.see(rows(timedelta(hours=8)), "OpenDate")
+    assert watch.warning() is None
+
+
+def test_where_no_zone_would_fit_none_is_named() -> None:
+    found = warning(timedelta(days=3))
+    assert found is not None
+    assert "check it" in found
+
+
+@pytest.mark.parametrize(
+    "value", [None, "soon", "zzzz", "2999", "~" * 27, "9999-99-99T99:99:99.999999Z"]
+)
+def test_texts_that_are_no_dates_are_no_matter(value: str | None) -> None:
+    watch = ZoneWatch(NEW_YORK, lambda: NOW)
+    watch.see([{"OpenDate": value}, {}], "OpenDate")
+    assert watch.warning() is None

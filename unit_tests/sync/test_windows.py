@@ -1,0 +1,276 @@
+"""Windows on the wall clock, and that no instant of a message's activity is left out."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from source_listrak.sync.windows import (
+    CYCLE,
+    LONGEST_SPAN,
+    MARGIN,
+    Visit,
+    Window,
+    instant_of,
+    merge,
+    next_due,
+    to_micros,
+    visit_finder,
+    visits,
+    wall_end,
+    wall_start,
+)
+
+NEW_YORK, UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
+ZONES = st.sampled_from(
+    [NEW_YORK, UTC, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("America/Santiago")]
+)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+RECENT = 30 * DAY
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def after(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+INSTANTS = st.integers(1_600_000_000, 1_800_000_000).map(after)
+# Around the repeated and the missing hour of New York in 2024.
+EDGES = st.sampled_from([1_730_613_600, 1_710_054_000]).flatmap(
+    lambda edge: st.integers(edge - 10_000, edge + 10_000).map(after)
+)
+START = at("2022-01-01T00:00:00")
+SYNCED = at("2024-01-01T00:00:00")
+
+
+def clock(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def sent_on_the_clock(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant that a reader makes of a date, which has no offset."""
+    return instant_of(clock(instant, zone), zone)
+
+
+def find_visits(
+    read_to: datetime | None,
+    until: datetime,
+    *,
+    list_id: int = 1,
+    since: datetime = START,
+    zone: ZoneInfo = UTC,
+    monthly: bool = True,
+) -> list[Visit]:
+    return visits(
+        list_id,
+        since=since,
+        read_to=read_to,
+        until=until,
+        recent=RECENT,
+        monthly=monthly,
+        zone=zone,
+    )
+
+
+# The wall clock
+
+
+def test_on_an_ordinary_day_a_window_is_the_clock() -> None:
+    instant, wall = at("2024-06-01T12:00:00"), datetime.fromisoformat("2024-06-01T08:00:00")
+    assert wall_start(instant, NEW_YORK) == wall_end(instant, NEW_YORK) == wall
+
+
+def test_in_the_hour_that_will_be_repeated_a_window_starts_earlier() -> None:
+    # 05:45Z is 01:45 for the first time; at 06:00Z the clock is put back to 01:00.
+    wall = datetime.fromisoformat("2024-11-03T00:45:00")
+    assert wall_start(at("2024-11-03T05:45:00"), NEW_YORK) == wall
+
+
+def test_in_the_repeated_hour_a_window_ends_later() -> None:
+    # 06:15Z is 01:15 for the second time; the clock has already shown 01:59.
+    wall = datetime.fromisoformat("2024-11-03T02:15:00")
+    assert wall_end(at("2024-11-03T06:15:00"), NEW_YORK) == wall
+
+
+@given(start=EDGES | INSTANTS, length=st.integers(0, 20_000), part=st.floats(0, 1), zone=ZONES)
+def test_every_instant_of_a_span_is_inside_its_window_on_the_clock(
+    start: datetime, length: int, part: float, zone: ZoneInfo
+) -> None:
+    end = start + timedelta(seconds=length + 1)
+    instant = start + timedelta(seconds=int(length * part))
+    assert wall_start(start, zone) <= clock(instant, zone) < wall_end(end, zone)
+
+
+@given(instant=EDGES | INSTANTS, zone=ZONES)
+def test_a_window_reads_at_most_an_hour_too_much(instant: datetime, zone: ZoneInfo) -> None:
+    wall = clock(instant, zone)
+    assert wall - HOUR <= wall_start(instant, zone) <= wall <= wall_end(instant, zone)
+    assert wall_end(instant, zone) <= wall + HOUR
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))
+def test_microseconds_are_exact(wall: datetime) -> None:
+    instant = wall.replace(tzinfo=timezone.utc)
+    assert at("1970-01-01") + timedelta(microseconds=to_micros(instant)) == instant
+
+
+# Merging
+
+WINDOWS = st.lists(
+    st.tuples(st.integers(0, 3000), st.integers(0, 900)).map(
+        lambda days: Window(
+            datetime(2015, 1, 1) + days[0] * DAY, datetime(2015, 1, 1) + sum(days) * DAY
+        )
+    ),
+    max_size=8,
+)
+
+
+@given(WINDOWS, st.integers(0, 4000))
+def test_merged_windows_cover_the_same_instants_each_once(windows: list[Window], day: int) -> None:
+    merged = merge(windows)
+    instant = datetime(2015, 1, 1) + day * DAY + HOUR
+    covering = [window for window in merged if window.start <= instant < window.end]
+    assert len(covering) == any(window.start <= instant < window.end for window in windows)
+    assert all(window.start < window.end for window in merged)
+    assert all(window.end - window.start <= LONGEST_SPAN for window in merged)
+    for earlier, later in itertools.pairwise(merged):
+        assert earlier.end < later.start or earlier.end - earlier.start == LONGEST_SPAN
+
+
+def test_months_that_touch_are_one_request() -> None:
+    january, february, march = (datetime(2024, month, 1) for month in (1, 2, 3))
+    assert merge([Window(february, march), Window(january, february)]) == [Window(january, march)]
+
+
+def test_a_year_is_one_request() -> None:
+    (visit,) = find_visits(None, START + 365 * DAY, zone=NEW_YORK)
+    assert len(merge([visit.span])) == 1
+
+
+# When a key is due
+
+
+@given(INSTANTS, st.tuples(st.integers(1, 10**9), st.integers(1, 10**9)))
+def test_a_key_is_due_once_in_a_cycle(start: datetime, key: tuple[int, int]) -> None:
+    first = next_due(key, start, start + CYCLE)
+    assert first is not None
+    assert start < first <= start + CYCLE
+    assert next_due(key, first, start + 2 * CYCLE) == first + CYCLE
+    assert next_due(key, start, first - timedelta(seconds=1)) is None
+
+
+def test_each_month_of_each_list_is_due_in_exactly_one_of_the_daily_syncs_of_a_week() -> None:
+    days = [SYNCED + day * DAY for day in range(8)]
+    due: dict[tuple[int, datetime], int] = {}
+    per_day = []
+    for read_to, until in itertools.pairwise(days):
+        found = [
+            (list_id, visit.span.start)
+            for list_id in range(50)
+            for visit in find_visits(read_to, until, list_id=list_id)[:-1]
+            if visit.span.start < datetime(2023, 12, 1)
+        ]
+        per_day.append(len(found))
+        for key in found:
+            due[key] = due.get(key, 0) + 1
+    assert len(due) == 50 * 23
+    assert set(due.values()) == {1}
+    assert max(per_day) < 2 * min(per_day)
+
+
+def test_a_month_that_is_not_due_is_not_requested() -> None:
+    found = find_visits(SYNCED, SYNCED + HOUR)
+    assert len(found) < 5
+    assert found[-1] == Visit(Window(datetime(2023, 12, 2), datetime(2024, 1, 2, 1)), SYNCED)
+
+
+# Visits
+
+
+def test_a_list_that_was_never_read_is_read_since_the_start_date() -> None:
+    assert find_visits(None, SYNCED) == [
+        Visit(Window(datetime(2022, 1, 1), datetime(2024, 1, 1) + MARGIN), None)
+    ]
+
+
+def test_a_message_without_a_send_date_is_read_as_far_back_as_any() -> None:
+    found = find_visits(SYNCED, SYNCED + CYCLE)
+    visit = visit_finder(found, UTC)(-1)
+    assert visit is not None
+    assert visit.read_to == min(other.read_to for other in found if other.read_to)
+    assert visit_finder(found[-1:], UTC)(-1) == found[-1]
+
+
+def test_a_message_sent_before_the_start_date_is_not_visited() -> None:
+    find = visit_finder(find_visits(SYNCED, SYNCED + CYCLE), UTC)
+    assert find(to_micros(START) - 1) is None
+    assert find(to_micros(START)) is not None
+
+
+def test_without_months_only_recent_messages_are_visited() -> None:
+    (visit,) = find_visits(SYNCED, SYNCED + CYCLE, monthly=False)
+    assert visit.span.start == datetime(2023, 12, 2)
+
+
+@given(
+    st.integers(1, 2**31),
+    st.tuples(EDGES | INSTANTS, st.integers(0, 60 * 86_400)),
+    EDGES | INSTANTS,
+    ZONES,
+)
+def test_visits_do_not_overlap_and_are_those_of_their_months(
+    list_id: int, sync: tuple[datetime, int], sent: datetime, zone: ZoneInfo
+) -> None:
+    read_to, gap = sync
+    until = read_to + timedelta(seconds=gap)
+    found = find_visits(read_to, until, list_id=list_id, since=after(1_500_000_000), zone=zone)
+    for earlier, later in itertools.pairwise(found):
+        assert earlier.span.end <= later.span.start
+    wall = clock(sent, zone)
+    inside = [visit for visit in found if visit.span.start <= wall < visit.span.end]
+    visit = visit_finder(found, zone)(to_micros(sent_on_the_clock(sent, zone)))
+    assert [visit] == (inside or [None])
+    if visit is not None and visit.read_to != read_to:
+        due = next_due((list_id, wall.year, wall.month), read_to, until)
+        assert due is not None
+        assert visit.read_to == due - CYCLE
+
+
+@given(
+    list_id=st.integers(1, 2**31),
+    gaps=st.lists(st.integers(60, 40 * 86_400), min_size=2, max_size=30),
+    sent_before=st.integers(-20 * 86_400, 700 * 86_400),
+    zone=ZONES,
+)
+# Sent at the very border of a month, and of what is recent.
+@example(list_id=1, gaps=[86_400] * 30, sent_before=31 * 86_400, zone=UTC)
+@example(list_id=1, gaps=[86_400] * 30, sent_before=30 * 86_400, zone=UTC)
+def test_whatever_the_gaps_between_syncs_no_instant_lies_between_two_visits(
+    list_id: int, gaps: list[int], sent_before: int, zone: ZoneInfo
+) -> None:
+    sent = sent_on_the_clock(SYNCED - timedelta(seconds=sent_before), zone)
+    synced_to = SYNCED
+    visited_to: datetime | None = SYNCED if sent < SYNCED else None
+    for gap in gaps:
+        until = synced_to + timedelta(seconds=gap)
+        found = find_visits(synced_to, until, list_id=list_id, zone=zone)
+        visit = visit_finder(found, zone)(to_micros(sent))
+        if visit is not None:
+            assert visit.read_to is not None
+            assert visit.read_to <= (visited_to or sent)
+            visited_to = until
+        elif sent < until:
+            assert visited_to is not None
+        # A cycle is the longest delay, on top of the time between two syncs.
+        if visited_to is not None:
+            assert until - visited_to <= CYCLE
+        synced_to = until

@@ -1,0 +1,260 @@
+"""Which slices a table is read in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from source_listrak.config import ListrakConfig
+from source_listrak.soap.client import Request
+from source_listrak.soap.dates import DateReader
+from source_listrak.soap.envelope import EnvelopeBuilder
+from source_listrak.soap.faults import INTERRUPTED, OTHER_FAULT, Fault, ListrakError
+from source_listrak.soap.rows import Page
+from source_listrak.soap.wire import Response
+from source_listrak.streams import ListrakStream, Session, Work, make_stream
+from source_listrak.sync.account import UNKNOWN
+from source_listrak.sync.engine import FailedList
+from source_listrak.sync.plan import StreamPlan, make_plan
+from source_listrak.sync.progress import StreamCounts, ZoneWatch
+from source_listrak.sync.reader import Slice
+from source_listrak.sync.state import Key, Owed, StreamState
+from source_listrak.sync.windows import CYCLE, Window, to_micros
+from source_listrak.tables import TABLES
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+LISTS = (1, 2)
+
+
+def config(**values: Any) -> ListrakConfig:
+    options = {"username": "me", "password": "x", "start_date": "2024-01-01T00:00:00Z"}
+    return ListrakConfig.parse({**options, "time_zone": "UTC", **values})
+
+
+class Report:
+    """A shared report that was fetched, or could not be."""
+
+    def __init__(
+        self,
+        parents: Mapping[int, list[Sequence[int]]],
+        rows: Mapping[int, list[tuple[Window | None, list[dict[str, Any]]]]] | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        self._parents = parents
+        self._rows = rows or {}
+        self._fault = fault
+        self.is_released = False
+
+    def parents(self, list_id: int) -> Iterator[Sequence[int]]:
+        if self._fault:
+            raise ListrakError(self._fault)
+        yield from self._parents.get(list_id, [])
+
+    def take_rows(self, list_id: int) -> Iterator[tuple[Window | None, list[dict[str, Any]]]]:
+        yield from self._rows.get(list_id, [])
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+class Client:
+    """Answers every request with the same rows, and keeps the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def send(self, request: Request, parse: Callable[[Response], Page], counter: Any) -> Page:
+        self.requests.append(request)
+        return Page([], False, 0, {})
+
+
+def message(ident: int, *counters: int, sent: datetime = NOW - 9 * DAY) -> Sequence[int]:
+    """Return a message with its open, read, click, removal and delivery counters."""
+    return [ident, to_micros(sent), *(counters or (1, 1, 1, 1, 1))]
+
+
+def completed(*owed: Owed, at: datetime = NOW - DAY) -> StreamState:
+    plan, _ = make_plan(None, config(), at, incremental=True)
+    return plan.state(LISTS, owed, complete=True)
+
+
+def stream(
+    name: str,
+    reports: Mapping[str, Report] | None = None,
+    state: StreamState | None = None,
+    plan: StreamPlan | None = None,
+    client: Client | None = None,
+    **values: Any,
+) -> ListrakStream:
+    options = config(**values)
+    made, _ = make_plan(state, options, NOW, incremental=True)
+    session: Any = Session(
+        client or Client(),  # type: ignore[arg-type]
+        EnvelopeBuilder(),
+        DateReader(options.zone),
+        ZoneWatch(options.zone, lambda: NOW),
+        logging.getLogger("test_streams"),
+        lambda: NOW,
+    )
+    work: Any = Work(plan or made, [{"ListID": one} for one in LISTS], reports or {})  # type: ignore[arg-type]
+    return make_stream(TABLES[name], options, session, StreamCounts(name), work)
+
+
+def slices(made: ListrakStream) -> list[Slice]:
+    found = list(made.slices())
+    assert not [one for one in found if isinstance(one, FailedList)]
+    return [one for one in found if isinstance(one, Slice)]
+
+
+def keys(made: ListrakStream) -> list[Key]:
+    return [one.key for one in slices(made)]
+
+
+TWO_LISTS = {1: [message(7), message(9)], 2: [message(3)]}
+
+
+def test_messages_are_read_list_by_list_ascending() -> None:
+    made = stream("message_opens", {"messages": Report(TWO_LISTS)})
+    assert keys(made) == [(1, 7), (1, 9), (2, 3)]
+    first = slices(made)[0]
+    assert (first.subject, first.added, first.minimum) == (("message", 7), {"MsgID": 7}, 1)
+    assert first.arguments == {
+        "MsgID": 7,
+        "StartDate": datetime(2024, 1, 1),
+        "EndDate": datetime(2026, 3, 2, 12),
+    }
+
+
+def test_what_is_owed_comes_first_and_once_since_it_was_read() -> None:
+    owed = [Owed((1, 9), NOW - 30 * DAY, NOW - DAY, False), Owed((2, 4), None, NOW - DAY, True)]
+    made = stream("message_opens", {"messages": Report(TWO_LISTS)}, completed(*owed))
+    assert keys(made) == [(1, 9), (2, 4), (1, 7), (2, 3)]
+    starts = [one.arguments["StartDate"] for one in slices(made)]
+    assert starts[:3] == [
+        datetime(2026, 1, 23, 12),
+        datetime(2024, 1, 1),
+        datetime(2026, 2, 21, 12),
+    ]
+
+
+def test_what_has_been_gone_for_long_waits_for_its_turn_in_the_cycle() -> None:
+    owed = Owed((1, 9), None, NOW - 300 * DAY, True)
+    made = stream(
+        "message_opens",
+        {"messages": Report(TWO_LISTS)},
+        completed(owed, at=NOW - timedelta(hours=1)),
+    )
+    assert (1, 9) not in keys(made)
+
+
+@pytest.mark.parametrize(
+    ("skip", "expected"), [(True, [(1, 8), (1, 9)]), (False, [(1, 7), (1, 8), (1, 9)])]
+)
+def test_messages_whose_counter_is_zero_are_skipped_where_the_user_wants_it(
+    skip: bool, expected: list[Key]
+) -> None:
+    found = {1: [message(7, 0, 5, 5, 5, 5), message(8, UNKNOWN, 5, 5, 5, 5), message(9)]}
+    made = stream("message_opens", {"messages": Report(found)}, skip_inactive_messages=skip)
+    assert keys(made) == expected
+    assert [one.minimum for one in slices(made)][-2:] == [None, 1]
+
+
+def test_bounces_are_requested_by_the_counter_of_the_delivery_report() -> None:
+    deliveries = {1: [[7, UNKNOWN, 0], [9, UNKNOWN, 4]], 2: []}
+    reports = {"messages": Report(TWO_LISTS), "message_deliveries": Report(deliveries)}
+    made = stream("message_bounces", reports)
+    assert [(one.key, one.minimum) for one in slices(made)] == [((1, 9), 4), ((2, 3), None)]
+
+
+def test_without_the_delivery_report_every_message_is_requested() -> None:
+    reports = {"messages": Report(TWO_LISTS), "message_deliveries": Report({}, fault=OTHER_FAULT)}
+    assert keys(stream("message_bounces", reports)) == [(1, 7), (1, 9), (2, 3)]
+    assert keys(stream("message_bounces", {"messages": Report(TWO_LISTS)})) == [
+        (1, 7),
+        (1, 9),
+        (2, 3),
+    ]
+
+
+@pytest.mark.parametrize("name", ["message_opens", "message_analytics"])
+def test_lists_whose_messages_could_not_be_fetched_are_failed_lists(name: str) -> None:
+    made = stream(name, {"messages": Report({}, fault=OTHER_FAULT)}, completed())
+    found = [one for one in made.slices() if isinstance(one, FailedList)]
+    assert [(one.list_id, one.read_to) for one in found] == [(1, NOW - DAY), (2, NOW - DAY)]
+
+
+@pytest.mark.parametrize("name", ["message_opens", "message_analytics"])
+def test_what_stops_the_sync_is_no_failed_list(name: str) -> None:
+    made = stream(name, {"messages": Report({}, fault=INTERRUPTED)})
+    with pytest.raises(ListrakError):
+        list(made.slices())
+
+
+def test_recipients_are_read_again_while_a_message_is_being_sent() -> None:
+    found = {1: [message(7, sent=NOW - 9 * DAY), message(9, sent=NOW - 7 * DAY)]}
+    made = stream("message_sends", {"messages": Report(found)}, completed(), lookback_days=1)
+    assert keys(made) == []
+    made = stream("message_sends", {"messages": Report(found)}, completed(), lookback_days=7)
+    assert keys(made) == [(1, 9)]
+
+
+def test_conversations_are_read_on_every_sync_however_old() -> None:
+    conversations = {1: [[5, UNKNOWN, 1, 1, 1]]}
+    made = stream("conversation_opens", {"conversations": Report(conversations)}, completed())
+    (only,) = slices(made)
+    assert (only.key, only.read_to) == ((1, 5), NOW - DAY)
+    assert only.arguments["StartDate"] == datetime(2026, 2, 21, 12)
+
+
+def test_contacts_are_read_in_full_once_in_a_cycle() -> None:
+    full = 0
+    for day in range(7):
+        state = completed(at=NOW - CYCLE + day * DAY)
+        plan, _ = make_plan(state, config(), NOW - CYCLE + (day + 1) * DAY, incremental=True)
+        full += sum(one.read_to is None for one in slices(stream("subscribed_contacts", plan=plan)))
+    assert full == len(LISTS)
+
+
+def test_analytics_are_requested_for_so_many_messages_at_a_time() -> None:
+    found = {1: [message(ident) for ident in range(1, 6001)]}
+    client = Client()
+    made = stream("message_analytics", {"messages": Report(found)}, client=client)
+    first, second = slices(made)
+    assert [len(rows) for rows in made.read_whole(first)] == [0, 0, 0]
+    assert [request.body.count(b":int>") // 2 for request in client.requests] == [2500, 2500, 1000]
+    assert not list(made.read_whole(second))
+
+
+def test_rows_of_messages_are_those_of_this_syncs_visits_each_once() -> None:
+    read_to = NOW - DAY
+    border = datetime(2026, 1, 29, 12)  # 30 days before
+
+    def row(ident: int, sent: str | None) -> dict[str, Any]:
+        return {"MsgID": ident} | ({"SendDate": sent} if sent else {})
+
+    rows = [
+        row(1, "2026-01-29T11:59:59.000000Z"),  # of a month that is not due
+        row(2, "2026-01-29T12:00:00.000000Z"),
+        row(3, "2026-02-28T00:00:00.000000Z"),
+        row(4, None),
+        row(5, "2026-03-02T12:00:00.000000Z"),  # at the very end, which the next window begins with
+    ]
+    report = Report({}, {1: [(Window(border, datetime(2026, 3, 2, 12)), rows)]})
+    plan, _ = make_plan(
+        completed(at=read_to), config(), read_to + timedelta(seconds=1), incremental=True
+    )
+    made = stream("messages", {"messages": report}, plan=plan)
+    found = [one["MsgID"] for rows in made.read_whole(Slice((1,), "", ("list", 1))) for one in rows]
+    assert found == [2, 3, 4]
+
+
+def test_rows_that_no_one_will_take_are_released() -> None:
+    report = Report({})
+    made = stream("messages", {"messages": report})
+    assert keys(made) == [(1,), (2,)]
+    assert report.is_released
