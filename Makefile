@@ -19,6 +19,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The suites may run side by side (make -j), so each keeps its cache apart.
 PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@
+# Most of an integration test is the start of a process.
+SIDE_BY_SIDE = -n 2 --dist loadgroup
 WITH_SIMULATOR = $(BIN)/python -m integration_tests.acceptance run
 AIRBYTE_CDK = '$(abspath $(BIN))/airbyte-cdk'
 CLIENTS := $(VENV)-clients
@@ -65,7 +67,7 @@ unit: $(READY) ## tests without a socket
 
 .PHONY: integration
 integration: $(READY) ## tests against the simulator
-	$(PYTEST) integration_tests -m 'not slow and not image_tests and not clients and not browser' $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) integration_tests -m 'not slow and not image_tests and not clients and not browser' $(ARGS)
 
 ##@ Longer checks (whatever is added here gets a line in .ci/run)
 
@@ -75,7 +77,7 @@ fuzz: $(READY) ## 100,000 mutated responses lead to rows or to a named error (AR
 
 .PHONY: slow
 slow: $(READY) ## the tests left out of `make test` for their length
-	$(PYTEST) unit_tests integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) unit_tests integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
 
 .PHONY: acceptance
 acceptance: $(READY) ## airbyte-cdk connector test, against the simulator

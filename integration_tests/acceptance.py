@@ -3,7 +3,7 @@
 `acceptance-test-config.yml` names a configuration whose endpoint is a fixed port of this machine.
 
     python -m integration_tests.acceptance serve            serves the account there until stopped
-    python -m integration_tests.acceptance write            writes the files anew from the account
+    python -m integration_tests.acceptance write            writes the files from the account again
     python -m integration_tests.acceptance run COMMAND ...  serves it while a command runs
 
 `run` starts the command in a directory of the connector's name, by which Airbyte's tools find the
@@ -21,25 +21,27 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
 
-from integration_tests.harness import ROOT, TABLES
+from integration_tests.harness import ROOT, START_DATE, TABLES, has_state, make_config
 from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from integration_tests.simulator.endpoint import PATH
 from integration_tests.simulator.process import to_arguments
-from integration_tests.simulator.server import PATH
-from source_listrak import SourceListrak
-from source_listrak.cursor import VERSION
-from source_listrak.streams import STREAMS
+from source_listrak import SourceListrak, tables
+from source_listrak.config import ListrakConfig
+from source_listrak.streams.account import ACCOUNT
+from source_listrak.sync.state import StreamState
+from source_listrak.tables import Table
 
 FOLDER = ROOT / "integration_tests"
 NAME = "source-listrak"
 PORT = 18731
-START_DATE = "2023-01-01"
-SYNCED_TO = "2023-07-01T00:00:00Z"
-FUTURE = "2999-01-01T00:00:00Z"
+SYNCED_TO = datetime(2023, 7, 1, tzinfo=timezone.utc)
+FUTURE = datetime(2999, 1, 1, tzinfo=timezone.utc)
 NEVER_LOCKS = 1_000_000
 
 
@@ -52,20 +54,24 @@ def simulated() -> SimulatorConfig:
         contacts_per_list=(24, 9, 0),
         removal_rate=0.08,
         bounce_rate=0.1,
+        campaigns_per_list=2,
+        address_changes_per_list=4,
+        imports_per_list=12,
+        conversations_per_list=1,
+        sends_per_conversation=60,
+        complaints=4,
     )
     return SimulatorConfig(account=account, port=PORT, page_size=5, lockout_after=NEVER_LOCKS)
 
 
 def sample_config() -> dict[str, Any]:
     """Return the configuration that reads the account."""
-    simulator = simulated()
-    return {
-        "username": simulator.user_name,
-        "password": simulator.password,
-        "start_date": START_DATE,
-        "time_zone": simulator.account.time_zone,
-        "endpoint": f"http://{simulator.host}:{PORT}{PATH}",
-    }
+    config = simulated()
+    return make_config(
+        SimulatorProcess(config),
+        endpoint=f"http://{config.host}:{PORT}{PATH}",
+        time_zone=config.account.time_zone,
+    )
 
 
 def configured_catalog() -> dict[str, Any]:
@@ -87,31 +93,35 @@ def configured_catalog() -> dict[str, Any]:
     return {"streams": configured}
 
 
-def state(synced_to: str, list_ids: list[int]) -> list[dict[str, Any]]:
-    """Return a state that says that every stream is synced up to an instant."""
+def state(synced_to: datetime, list_ids: list[int]) -> list[dict[str, Any]]:
+    """Return a state in which every stream is synced up to an instant."""
+    config = ListrakConfig.parse(sample_config())
+
+    def synced(table: Table) -> StreamState:
+        return StreamState(
+            since=config.since(SYNCED_TO),
+            test_messages=config.include_test_messages,
+            time_zone=config.time_zone,
+            synced_to=synced_to,
+            lists=(ACCOUNT, *list_ids) if table.parent == "account" else tuple(list_ids),
+        )
+
     return [
         {
             "type": "STREAM",
             "stream": {
-                "stream_descriptor": {"name": stream.name},
-                "stream_state": {
-                    "version": VERSION,
-                    "test_messages": True,
-                    "synced_to": synced_to,
-                    "since": "2023-01-01T05:00:00Z",
-                    "lists": list_ids,
-                    "recheck": [30, 7],
-                },
+                "stream_descriptor": {"name": table.name},
+                "stream_state": synced(table).as_json(),
             },
         }
-        for stream in STREAMS
-        if stream.cursor_field
+        for table in tables.TABLES.values()
+        if has_state(table.name)
     ]
 
 
 def contents() -> dict[str, str]:
     """Return the text of each file that the acceptance tests read, by its name."""
-    # Not started: what the account holds is worked out without a request.
+    # Not started: what the account holds is computed without a request.
     truth = SimulatorProcess(simulated()).truth(since=START_DATE)
     list_ids = sorted(record["ListID"] for record in truth["lists"])
     wrong = sample_config() | {"password": "not the password"}
@@ -138,7 +148,7 @@ def write() -> None:
 
 @contextmanager
 def serving() -> Iterator[SimulatorProcess]:
-    """Serve the account, once nobody else on this machine does: it is one port."""
+    """Serve the account, once no other process on this machine does: it is one port."""
     with (Path(tempfile.gettempdir()) / f"{NAME}-{PORT}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with SimulatorProcess(simulated()) as simulator:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
-from unittest import mock
 
 import orjson
 from airbyte_cdk.models import (
@@ -18,78 +17,117 @@ from airbyte_cdk.models import (
     ConfiguredAirbyteCatalogSerializer,
 )
 
-from integration_tests.simulator import Account, SimulatorConfig
-from integration_tests.simulator.faults import XML, FaultPlan, Scene, spoil
-from integration_tests.simulator.service import Service, SoapFault, read_request
-from source_listrak import SourceListrak, source
-from source_listrak.soap import transport
-from source_listrak.soap.envelope import soap_action
-from source_listrak.soap.wire import Answer
-from source_listrak.streams import concurrent
+from integration_tests.simulator import Account, Endpoint, RequestRecord, SimulatorConfig
+from integration_tests.simulator.clock import to_datetime
+from integration_tests.simulator.endpoint import PATH
+from source_listrak import Settings, SourceListrak
+from source_listrak.soap import faults
+from source_listrak.soap.client import RetryPolicy
+from source_listrak.soap.wire import Response, TransportError
 
-_QUIET = logging.getLogger("airbyte.inprocess")
-_QUIET.setLevel(logging.CRITICAL)
-_NO_PATIENCE = transport.RetryPolicy(attempts=1, seconds=0)
+LOGGER = logging.getLogger("airbyte.inprocess")
+LOGGER.setLevel(logging.CRITICAL)  # tests that read the log set another level
+ONE_ATTEMPT = RetryPolicy(attempts=1, seconds=0, first_wait=0, pause=0)
 
 
-@dataclass
 class DirectService:
-    """The simulated service, called instead of sent to; counts what it is asked."""
+    """The simulated service as a transport: called instead of sent to, faults and movement apply.
 
-    config: SimulatorConfig = field(default_factory=SimulatorConfig)
-    requests: list[tuple[str, tuple[tuple[str, Any], ...]]] = field(default_factory=list)
+    :ivar peak_in_flight: the largest number of requests that were in flight at once
+    """
 
-    def __post_init__(self) -> None:
-        self.account = Account(self.config.account)
-        self._service = Service(self.account, self.config)
-        self._plan = FaultPlan(self.config)
+    url = f"http://localhost{PATH}"
 
-    def send(self, operation: str, body: bytes) -> Answer:
-        """Answer one request."""
-        call = read_request(body, soap_action(operation))
-        self.requests.append((operation, tuple(call.arguments.items())))
-        name = self._plan.draw(call)
-        if name is not None:
-            reply = spoil(name, Scene(call, self._service, self.config, "http://localhost"))
-            return Answer(reply.status, reply.body, reply.content_type)
+    def __init__(self, config: SimulatorConfig | None = None) -> None:
+        self.config = config or SimulatorConfig()
+        self.endpoint = Endpoint(self.config)
+        self.peak_in_flight = 0
+        self._in_flight = 0
+        self._counting = threading.Lock()
+
+    @property
+    def account(self) -> Account:
+        """The account that is served."""
+        return self.endpoint.account
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """The requests that arrived, in their order."""
+        return list(self.endpoint.requests)
+
+    def count(self, operation: str) -> int:
+        """Return how many requests of an operation arrived."""
+        return self.endpoint.counts[operation]
+
+    def reset_counts(self) -> None:
+        """Restart the counts: of requests, faults and attempts, and the peak."""
+        self.endpoint.reset_counts()
+        self.peak_in_flight = 0
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
+        """Answer one request, after the configured latency."""
+        with self._counting:
+            self._in_flight += 1
+            self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
-            return Answer(200, self._service.answer(call), XML)
-        except SoapFault as fault:
-            return Answer(500, fault.render(), XML)
+            if self.config.latency:
+                time.sleep(self.config.latency)
+            status, answered, content = self.endpoint.answer(headers, body)
+        except TimeoutError:
+            raise TransportError(faults.TIMEOUT) from None
+        except ConnectionError:
+            raise TransportError(faults.CONNECTION) from None
+        finally:
+            with self._counting:
+                self._in_flight -= 1
+        retry_after = float(answered.get("Retry-After", 0))
+        return Response(status, content, answered["Content-Type"], retry_after)
 
-    @contextmanager
-    def at(self, now: datetime, state_interval: float = 0.0) -> Iterator[None]:
-        """Have the account and the connector share a clock that stands still."""
-
-        def send(client: transport.SoapClient, operation: str, envelope: bytes, _: float) -> Answer:
-            for placeholder, value in client._credentials:
-                envelope = envelope.replace(placeholder, value)
-            return self.send(operation, envelope)
-
+    def at(
+        self, now: datetime, *, state_interval: float = 0.0, retries: RetryPolicy = ONE_ATTEMPT
+    ) -> Settings:
+        """Move the account's clock, and return settings with which the connector shares it."""
         self.account.set_now(now)
-        with (
-            mock.patch.object(source, "_now", lambda: now),
-            mock.patch.object(transport.SoapClient, "_send", send),
-            mock.patch.object(transport, "READ_POLICY", _NO_PATIENCE),
-            mock.patch.object(concurrent, "STATE_INTERVAL", state_interval),
-        ):
-            yield
+        return Settings(
+            now=lambda: to_datetime(self.account.now).replace(microsecond=0),
+            read_policy=retries,
+            check_policy=retries,
+            state_interval=state_interval,
+            transport=lambda *_: self,
+        )
 
 
 def read(
-    config: dict[str, Any], catalog: dict[str, Any], state: list[dict[str, Any]]
+    settings: Settings,
+    config: dict[str, Any],
+    catalog: dict[str, Any],
+    state: list[dict[str, Any]] | None = None,
 ) -> Iterator[AirbyteMessage]:
-    """Yield what a read gives; states as the platform keeps them (`Destination.state`)."""
-    yield from SourceListrak().read(
-        _QUIET,
+    """Yield the messages of a read.
+
+    :param settings: of `DirectService.at`
+    :param state: as the platform keeps it (`Destination.state`)
+    """
+    yield from read_from(SourceListrak(settings), config, catalog, state)
+
+
+def read_from(
+    source: SourceListrak,
+    config: dict[str, Any],
+    catalog: dict[str, Any],
+    state: list[dict[str, Any]] | None = None,
+) -> Iterator[AirbyteMessage]:
+    """Yield the messages of a read by a source that the caller can interrupt."""
+    yield from source.read(
+        LOGGER,
         config,
         ConfiguredAirbyteCatalogSerializer.load(catalog),
-        [AirbyteStateMessageSerializer.load(one) for one in state],
+        [AirbyteStateMessageSerializer.load(one) for one in state or []],
     )
 
 
 def as_json(message: AirbyteMessage) -> dict[str, Any]:
-    """Return a message as it would stand on a line of the output."""
+    """Return a message as on a line of the output."""
     parsed: dict[str, Any] = orjson.loads(
         orjson.dumps(AirbyteMessageSerializer.dump(message), default=dict)
     )
@@ -106,7 +144,7 @@ class Destination:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """What the platform hands to the next run."""
+        """What the platform passes to the next run."""
         return list(self._states.values())
 
     def stream_state(self, table: str) -> dict[str, Any]:
