@@ -1,7 +1,7 @@
-"""Mutates responses and shows that whatever comes leads to rows or to a named error.
+"""Mutates responses and shows that each of them leads to rows or to a named error.
 
-`python -m integration_tests.fuzz --count 100000` prints a figure and ends with 0, or shows the
-first response that broke a promise and ends with 1.
+`python -m integration_tests.fuzz --count 100000` prints a figure and exits with 0, or shows the
+first response that broke a promise and exits with 1.
 """
 
 from __future__ import annotations
@@ -13,89 +13,104 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
+from datetime import datetime, timezone
+from xml.sax.saxutils import escape
 
-from integration_tests.simulator import FAULTS, AccountConfig, Simulator, SimulatorConfig
+from integration_tests.simulator import FAULTS, AccountConfig, Endpoint, SimulatorConfig
+from integration_tests.simulator import TABLES as SIMULATED
 from integration_tests.simulator.faults import Scene, spoil
-from integration_tests.simulator.service import Request
+from integration_tests.simulator.service import Request as SimulatedRequest
+from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
+from source_listrak.soap.client import Request, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
+from source_listrak.soap.envelope import EnvelopeBuilder
 from source_listrak.soap.faults import ListrakError
-from source_listrak.soap.pace import CircuitBreaker
-from source_listrak.soap.response import Page, ResponseError, ResponseReader
-from source_listrak.soap.transport import READ_POLICY, SoapClient
-from source_listrak.soap.wire import Answer
-from source_listrak.streams import STREAMS
+from source_listrak.soap.throttle import CircuitBreaker
+from source_listrak.soap.wire import Response
+from source_listrak.streams import ListrakStream, Session, make_stream
+from source_listrak.sync.progress import StreamCounts, ZoneWatch
+from source_listrak.tables import TABLES, Table, schema
 
 PASSWORD = "Tr0ub4dor&<3>\"'"
-SECRETS = (PASSWORD, "Tr0ub4dor&amp;&lt;3&gt;", "Tr0ub4dor")
+SECRETS = (
+    PASSWORD,
+    "Tr0ub4dor&amp;&lt;3&gt;\"'",
+    "Tr0ub4dor&amp;&lt;3&gt;&quot;&#39;",
+    "Tr0ub4dor&amp;&lt;3&gt;&quot;&apos;",
+    "Tr0ub4dor%26%3C3%3E%22%27",
+    "Tr0ub4dor&<3>\\\"'",
+)
 SLOWEST = 5.0
 """Seconds that one response may take."""
-_ADDRESS = re.compile(r"[\w.+'&-]+@[\w.-]+\.\w+")
+_NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)
+_ADDRESS = re.compile(r"[\w.+'&-]+(?:@|%40|&#64;|\\u0040)[\w.-]+\.\w+")
 _STATUSES = (200, 200, 200, 200, 200, 500, 500, 503, 429, 403, 302, 404)
 _TYPES = (
     "text/xml; charset=utf-8", "text/xml", "text/html", "text/xml; charset=iso-8859-1",
     "text/xml; charset=utf-16", "application/octet-stream", "text/xml; charset=nonsense", None,
 )  # fmt: skip
+_EXCEPTION = b"<WSException><Description>%b</Description></WSException>"
+_SPOKEN = tuple(escape(secret).encode() for secret in SECRETS)
 _TOKENS = (
     b"<", b">", b"</", b"/>", b"&", b"&#", b"&#x0;", b"&#xD800;", b"&#99999999999;", b"&amp;",
     b"<![CDATA[", b"]]>", b"<!--", b"-->", b"<?", b"?>", b'<?xml version="1.0"?>',
     b'<!DOCTYPE a [<!ENTITY b "c">]>', b"<!DOCTYPE html>", b"&b;", b"<html>", b"\0", b"\xff\xfe",
-    b"\xef\xbb\xbf", b"\x1f", b"\xed\xa0\x80", b"\xc3", b' xsi:nil="true"', b' xmlns=""', b"soap:",
-    b"Fault", b"<WSException>", b"<WSException><Description>" + PASSWORD.encode()
-    + b"</Description></WSException>", b"[InvalidLogonAttempt]", b"404", b"permission",
-    PASSWORD.encode(), b"somebody@example.com", b'encoding="utf-16"', b'encoding="utf-7"',
-    b"0001-01-01T00:00:00", b"NaN", b"1e999", b"-1", b"9" * 30, b"true", b"2024-02-30T25:61:61",
-    b"<a>" * 300, b"x" * 5000,
+    b"\xef\xbb\xbf", b"\x1f", b"\xed\xa0\x80", b"\xc3", b' xsi:nil="true"', b' xmlns=""',
+    b"soap:", b"Fault", b"<WSException>", *(_EXCEPTION % secret for secret in _SPOKEN), *_SPOKEN,
+    b"[InvalidLogonAttempt]", b"404", b"permission", PASSWORD.encode(), b"somebody@example.com",
+    b"?email=somebody%40example.com", b"somebody&amp;#64;example.com",
+    b"somebody\\u0040example.com", b'"some body"@example.com', b'encoding="utf-16"',
+    b'encoding="utf-7"', b"0001-01-01T00:00:00", b"NaN", b"1e999", b"-1", b"9" * 30, b"true",
+    b"2024-02-30T25:61:61", b"<a>" * 300, b"x" * 5000,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A right or faulty answer of the simulator, and what would read it."""
+    """A correct or faulty response of the simulator, and the table whose stream reads it."""
 
     body: bytes
-    table: int
+    table: str
 
 
 def seeds() -> list[Seed]:
-    """Return answers of every operation: right ones, and each fault of the simulator's."""
+    """Return responses of every operation: correct ones, and each fault of the simulator."""
     account = AccountConfig(
         lists=1, messages_per_list=2, recipients_per_message=12, contacts_per_list=6
     )
+    endpoint = Endpoint(SimulatorConfig(account=account, page_size=8))
+    one = next(iter(endpoint.account.lists()))
+    message = next(iter(endpoint.account.messages(one)))
+    values = {
+        "ListID": one.list_id,
+        "MsgID": message.msg_id,
+        "MsgIDs": (message.msg_id,),
+        "ConversationID": endpoint.account.conversations(one)[0].conversation_id,
+        "StartDate": "2000-01-01T00:00:00",
+        "EndDate": "2100-01-01T00:00:00",
+        "IncludeTestMessages": True,
+        "IncludeTerminated": True,
+        "Page": 1,
+    }
     found = []
-    with Simulator(SimulatorConfig(account=account, page_size=8)) as sim:
-        one = next(iter(sim.account.lists()))
-        message = next(iter(sim.account.messages(one)))
-        span = {"StartDate": "2000-01-01", "EndDate": "2100-01-01"}
-        for number, stream in enumerate(STREAMS):
-            arguments: dict[str, object] = {}
-            if stream.name == "messages":
-                arguments = {"ListID": one.list_id, **span, "IncludeTestMessages": True}
-            elif stream.name == "subscribed_contacts":
-                arguments = {"ListID": one.list_id, **span, "Page": 1}
-            elif stream.name == "message_sends":
-                arguments = {"MsgID": message.msg_id, "Page": 1}
-            elif stream.name.startswith("message_"):
-                arguments = {"MsgID": message.msg_id, **span, "Page": 1}
-            request = Request(stream.operation, arguments)
-            request.key = (request.operation, *arguments.values())
-            scene = Scene(request, sim._service, sim.config, sim.origin)
-            bodies = [scene.answer()]
-            for name in FAULTS:
-                if name not in ("deep_nesting", "huge_body") and (
-                    "Page" in arguments or name not in ("repeated_page", "endless_empty_pages")
-                ):
-                    bodies.append(spoil(name, scene).body)  # noqa: PERF401
-            found += [Seed(body, number) for body in bodies]
-            found += [Seed(bodies[0], number)] * len(bodies)
+    for name, table in SIMULATED.items():
+        arguments = {parameter: values[parameter] for parameter in table.request}
+        request = SimulatedRequest(table.operation, arguments, key=(table.operation,))
+        scene = Scene(request, endpoint.service, endpoint.config, endpoint.origin)
+        correct = Seed(scene.answer(), name)
+        for fault in FAULTS:
+            needs_pages = fault in ("repeated_page", "endless_empty_pages")
+            if fault in ("deep_nesting", "huge_body") or (needs_pages and "Page" not in arguments):
+                continue
+            found += [correct, Seed(spoil(fault, scene).body, name)]
     return found
 
 
 def mutated(body: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Return a response with some of it spoilt."""
+    """Return a response with some of it changed."""
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 6))):
         size = len(body)
         at = rng.randrange(size + 1)
@@ -108,16 +123,16 @@ def mutated(body: bytes, other: bytes, rng: random.Random) -> bytes:
             body = body[:at]
         elif kind == 2:  # cut out
             body = body[:at] + body[end:]
-        elif kind == 3:  # said again
+        elif kind == 3:  # repeated
             body = body[:end] + body[at:]
-        elif kind == 4:  # a piece of another
+        elif kind == 4:  # a part of another
             start = rng.randrange(len(other) + 1)
             body = body[:at] + other[start : start + rng.randrange(1, 400)] + body[end:]
         elif kind == 5:  # random bytes
             body = body[:at] + rng.randbytes(rng.randrange(1, 9)) + body[end:]
-        elif kind == 6:  # what means something in XML or here
+        elif kind == 6:  # something that has a meaning in XML or here
             body = body[:at] + rng.choice(_TOKENS) + body[rng.choice((at, end)) :]
-        else:  # a tag or text for another
+        else:  # a tag or text in place of another
             tags = list(re.finditer(rb"<[^<>]*>|[^<>]+", body[:20_000]))
             if len(tags) > 1:
                 old, new = rng.sample(tags, 2)
@@ -134,84 +149,136 @@ def _promise(kept: bool, what: str) -> None:
         raise Broken(what)
 
 
-def _innocent(text: str, what: str) -> None:
-    _promise(not any(secret in text for secret in SECRETS), f"{what} holds the password: {text}")
-    _promise(not _ADDRESS.search(text), f"{what} holds an address: {text}")
+def _promise_private(text: str, what: str) -> None:
+    leaked = any(secret in text for secret in SECRETS)
+    _promise(not leaked, f"{what} contains the password: {text}")
+    _promise(not _ADDRESS.search(text), f"{what} contains an address: {text}")
 
 
-class Judge:
-    """Reads a response as a sync would, and looks at what comes of it."""
+class _OneResponse:
+    """A transport that returns the same response to every request."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
+        return self._response
+
+
+class _Lines(logging.Handler):
+    """Keeps the lines of a log."""
 
     def __init__(self) -> None:
-        dates = DateReader(ZoneInfo("America/New_York"))
-        self.readers = [
-            ResponseReader(s.operation, s.row, s.schema(), dates, s.date_text_fields)
-            for s in STREAMS
-        ]
-        self.columns = [set(s.schema()["properties"]) for s in STREAMS]
-        self.client = SoapClient(
-            "https://127.0.0.1:9/", "demo", PASSWORD, workers=1, max_requests_per_second=None,
-            breaker=CircuitBreaker(), policy=READ_POLICY, logger=logging.getLogger("fuzz"),
-        )  # fmt: skip
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+class Checker:
+    """Reads responses as a sync does, and checks what each of them leads to."""
+
+    def __init__(self) -> None:
+        self._log = _Lines()
+        self._logger = logging.Logger("fuzz")
+        self._logger.addHandler(self._log)
+        self._config = ListrakConfig(username="demo", password=PASSWORD)
+        zone = self._config.zone
+        session = Session(
+            self._client(_OneResponse(Response(200, b""))),
+            EnvelopeBuilder(),
+            DateReader(zone),
+            ZoneWatch(zone, lambda: _NOW),
+            self._logger,
+            lambda: _NOW,
+        )
+        self._streams = {
+            name: make_stream(table, self._config, session) for name, table in TABLES.items()
+        }
+        self._columns = {name: set(schema(name)["properties"]) for name in TABLES}
         self.outcomes: Counter[str] = Counter()
 
-    def look(self, body: bytes, table: int, status: int, content_type: str | None) -> None:
-        """Raise unless a page or a named error comes, soon and without what it must not tell."""
-        read: Callable[[bytes, str | None], Page] = self.readers[table].read
+    def check(self, table: str, response: Response) -> None:
+        """Raise unless a page or a named error results, soon and without anything private."""
         began = time.perf_counter()
+        self._log.lines.clear()
+        stream = self._streams[table]
+        client = self._client(_OneResponse(response))
         try:
-            page = read(body, content_type)
-        except ResponseError as error:
-            _innocent(str(error), "the reader's message")
-            _promise(error.__cause__ is None, "the reader's error is chained")
+            page = client.send(_request(stream), stream.parse_response, StreamCounts(table))
+        except ListrakError as error:
+            self.outcomes[error.fault.name] += 1
+            _promise(error.fault in faults.FAULTS, "a fault that is not in the table")
+            # The text of a fault is the service's own, which may quote the request or a customer.
+            _promise_private(str(error), "the error")
+            _promise_private(str(error.as_airbyte_message()), "the trace")
         else:
-            for row in page.rows:
-                _promise(set(row) <= self.columns[table], "a row has a column of its own")
-                _promise(None not in row.values(), "a row holds a null")
-        found, failure = self.client._judge(Answer(status, body, content_type), read, True)
-        _promise((found is None) != (failure is None), "neither rows nor a fault, or both")
-        if failure is None:
             self.outcomes["rows"] += 1
-            _promise(status == 200, "rows with a status other than 200")
-        else:
-            self.outcomes[failure.fault.name] += 1
-            _promise(failure.fault in faults.FAULTS, "a fault that is in no table")
-            # A fault's text is the service's; what it quotes of us or of customers is masked.
-            error = ListrakError(failure.fault, failure.told("ReportX of message 7, page 1"))
-            _innocent(str(error), "what the person reads")
-            _innocent(repr(error.as_airbyte_message()), "the trace")
+            _promise(response.status == 200, "rows with a status other than 200")
+            for row in page.rows:
+                _promise(set(row) <= self._columns[table], "a row with an unknown column")
+                _promise(None not in row.values(), "a row with a null")
+        for line in self._log.lines:
+            _promise_private(line, "the log")
         _promise(time.perf_counter() - began < SLOWEST, "it took too long")
 
+    def _client(self, transport: _OneResponse) -> SoapClient:
+        return SoapClient(
+            self._config.username,
+            self._config.password,
+            workers=1,
+            max_requests_per_second=None,
+            breaker=CircuitBreaker(),
+            policy=RetryPolicy(attempts=2, seconds=0.0, first_wait=0.0, pause=0.0),
+            transport=transport,
+            logger=self._logger,
+        )
 
-def responses(count: int, seed: int) -> Iterator[tuple[bytes, int, int, str | None]]:
-    """Yield so many responses: body, table, status and content type."""
+
+def _request(stream: ListrakStream) -> Request:
+    table: Table = stream.table
+    return Request(
+        operation=table.operation,
+        url=stream.url_base,
+        headers=stream.request_headers(),
+        body=b"",
+        label=f"{table.operation} of {table.parent} 7",
+        subject=None if table.parent == "login" else (table.parent, 7),
+    )
+
+
+def responses(count: int, seed: int) -> Iterator[tuple[str, Response]]:
+    """Yield mutated responses, each with the table whose stream reads it."""
     rng = random.Random(seed)
     originals = seeds()
     for _ in range(count):
         original = rng.choice(originals)
         body = mutated(original.body, rng.choice(originals).body, rng)
         content_type = _TYPES[0] if rng.random() < 0.7 else rng.choice(_TYPES)
-        yield body, original.table, rng.choice(_STATUSES), content_type
+        yield original.table, Response(rng.choice(_STATUSES), body, content_type)
 
 
 def run(count: int, seed: int = 1) -> Counter[str]:
-    """Look at so many mutated responses.
+    """Check mutated responses; return the number of each outcome.
 
     :raises Broken: one broke a promise
     """
-    judge = Judge()
-    for number, (body, table, status, content_type) in enumerate(responses(count, seed)):
+    checker = Checker()
+    for number, (table, response) in enumerate(responses(count, seed)):
         try:
-            judge.look(body, table, status, content_type)
-        except Exception as error:  # noqa: PERF203 (one of many is what it looks for)
+            checker.check(table, response)
+        except Exception as error:
             raise Broken(
-                f"response {number} of seed {seed} ({STREAMS[table].name}, HTTP {status}, "
-                f"{content_type}): {type(error).__name__}: {error}\n{body[:2000]!r}"
+                f"response {number} of seed {seed} ({table}, HTTP {response.status}, "
+                f"{response.content_type}): {type(error).__name__}: {error}\n"
+                f"{response.body[:2000]!r}"
             ) from error
-    return judge.outcomes
+    return checker.outcomes
 
 
 def main() -> int:
+    """Check responses by the command line, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m integration_tests.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,53 +1,86 @@
-"""Every way the service can fail, seen from outside the real process, with requests counted."""
+"""Every way in which the service can fail, with the requests counted at the service."""
 
 from __future__ import annotations
 
+import itertools
+import json
+import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airbyte_cdk.models import (
+    AirbyteStateMessageSerializer,
+    ConfiguredAirbyteCatalogSerializer,
+)
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from integration_tests import fuzz, harness
-from integration_tests.conditions import (
-    BUSY_MESSAGE,
+from integration_tests import fuzz, harness, inprocess, test_leaving, test_secrets
+from integration_tests.harness import (
     NOW,
-    SINCE,
-    Ahead,
+    QUICK,
+    START_DATE,
+    TABLES,
+    TIGHT,
+    Result,
     check,
-    config,
     differences,
+    make_account,
+    make_config,
+    make_simulator,
+    multiset,
     read,
     requests,
-    selected,
-    simulator,
-)  # fmt: skip
-from integration_tests.harness import TABLES, Result
+)
+from integration_tests.launch import settings_from
 from integration_tests.simulator import FAULTS as SIMULATED
-from integration_tests.simulator import Simulator
-from source_listrak.soap import faults as decided
-from source_listrak.soap.faults import FAULTS, Action
+from integration_tests.simulator import RequestRecord, Simulator
+from source_listrak import Settings, SourceListrak
+from source_listrak.soap import faults
+from source_listrak.soap.client import CHECK_POLICY, RetryPolicy
+from source_listrak.soap.faults import FAULTS, Action, ListrakError
+from source_listrak.soap.throttle import FAILURES_IN_A_ROW, Clock
+from source_listrak.soap.wire import Limits, Response, TransportError
+from source_listrak.source import SyncFailed
+from source_listrak.sync.engine import REFUSALS_LIMIT
+from source_listrak.tables import TABLES as DECLARED
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
+LOGIN = "GetContactListCollection"
+OPENS = "ReportRangeMessageContactOpen"
+CLICKS = "ReportRangeMessageContactClick"
+SENDS = "ReportMessageContactSent"
+MESSAGES = "ReportListMessageActivity"
+MESSAGE_TABLES = tuple(table for table in TABLES if table.startswith("message_"))
+BY_MESSAGE = tuple(
+    table for table in MESSAGE_TABLES if table not in ("message_deliveries", "message_analytics")
+)
+"""The tables that are requested message by message."""
 
-# What the service does -> the fault that the connector sees in it.
-ENDING = {
+# What the service does -> the fault that the connector takes it for.
+SEEN_AS = {
     "invalid_logon": "invalid_logon",
     "attempts_exceeded": "attempts_exceeded",
     "prohibited_ip": "prohibited_address",
-    "permission": "permission",
-    "doctype": "refused_xml",
-    "billion_laughs": "refused_xml",
-    "external_entity": "refused_xml",
-    "huge_body": "too_large",
-}
-PASSING = {
+    "token_in_result": "invalid_logon",
+    "token_in_header": "invalid_logon",
+    "token_beside_result": "attempts_exceeded",
+    "token_in_other_element": "invalid_logon",
     "other_fault": "other_fault",
+    "fault_in_response": "other_fault",
     "ws_exception": "in_band_exception",
+    "ws_exception_404": "in_band_exception",
+    "ws_exception_no_text": "in_band_exception",
+    "ws_exception_renamed": "in_band_exception",
+    "text_in_result": "in_band_exception",
     "server_error": "server_error",
     "unavailable": "unavailable",
+    "html_unavailable": "unavailable",
     "too_many_requests": "rate_limited",
     "timeout": "timeout",
     "reset": "connection",
@@ -55,14 +88,32 @@ PASSING = {
     "truncated": "connection",
     "truncated_xml": "malformed",
     "not_xml": "malformed",
-    "html_page": "html_page",
-    "html_unavailable": "unavailable",
-    "xhtml_page": "html_page",
     "empty_body": "malformed",
     "wrong_response": "malformed",
+    "other_rows": "malformed",
+    "renamed_rows": "malformed",
     "deep_nesting": "malformed",
+    "html_page": "html_page",
+    "xhtml_page": "html_page",
     "redirect": "redirect",
+    "doctype": "refused_xml",
+    "billion_laughs": "refused_xml",
+    "external_entity": "refused_xml",
+    "huge_body": "too_large",
 }
+PERMISSIONS = (
+    "permission",
+    "permission_401",
+    "permission_403",
+    "permission_denied",
+    "permission_database",
+    "ws_exception_permission",
+)
+BY_THE_LOGIN = SEEN_AS | dict.fromkeys(PERMISSIONS, "login_refused") | {
+    "service_gone": "service_gone",
+    "report_gone": "service_gone",
+}  # fmt: skip
+BY_A_REPORT = SEEN_AS | dict.fromkeys(PERMISSIONS, "permission") | {"service_gone": "service_gone"}
 HARMLESS = (
     "illegal_characters",
     "illegal_references",
@@ -70,419 +121,798 @@ HARMLESS = (
     "latin1_encoding",
     "missing_declaration",
 )
-# Told apart by tests of their own.
-PARTICULAR = {
+PASSING = tuple(name for name, fault in SEEN_AS.items() if BY_NAME[fault].action is Action.RETRY)
+ON_THEIR_OWN = {
     "message_404",
-    "ws_exception_404",
+    "reports_gone",
     "xinclude",
     "repeated_page",
     "endless_empty_pages",
+    "no_result",  # for the login, it means that the user sees no list
 }
-ALWAYS = ENDING | PASSING
-AT_5_PERCENT = (*PASSING, *HARMLESS)
-# One of each kind; the others differ in what comes, not in what is done, and take their time.
-QUICKLY = {
-    "invalid_logon",
-    "permission",
-    "doctype",
-    "huge_body",
-    "server_error",
-    "timeout",
-    "truncated",
-    "truncated_xml",
-    "html_page",
-    "all at once",
-}
+"""Faults with tests of their own, below."""
+
+POLICY = RetryPolicy(attempts=6, seconds=0.0, first_wait=0.001, longest_wait=0.05, pause=0.01)
+SETTINGS = Settings(
+    now=lambda: NOW, read_policy=POLICY, check_policy=POLICY, limits=Limits(**TIGHT)  # type: ignore[arg-type]
+)  # fmt: skip
 
 
-def each(faults: Iterable[str]) -> list[Any]:
-    """Return the faults as cases of a test, most of them slow."""
-    return [
-        pytest.param(fault, marks=() if fault in QUICKLY else pytest.mark.slow)
-        for fault in sorted(faults)
-    ]
-
-
-def test_every_fault_that_the_simulator_knows_is_tested_here() -> None:
-    assert set(SIMULATED) == {*ENDING, *PASSING, *HARMLESS, *PARTICULAR}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    result: Result
-    requests: int
-    differences: dict[str, str]
-    canary: int
-
-
-def observed(sim: Simulator, result: Result) -> Outcome:
-    return Outcome(result, requests(sim), differences(sim, result), sim.counts["canary"])
-
-
-def spec(fault: str, **fields: Any) -> dict[str, Any]:
+def everywhere(fault: str, **fields: Any) -> dict[str, Any]:
+    """Return the settings of one fault."""
     return {fault: {"everywhere": True, **fields}}
 
 
-def run_check(fault: str) -> Outcome:
-    with simulator(spec(fault)) as sim:
-        result = check(sim)
-        return Outcome(result, requests(sim), {}, sim.counts["canary"])
+class Log(logging.Handler):
+    """Writes log lines among the messages."""
+
+    def __init__(self, messages: list[harness.Message]) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.append({"type": "LOG", "log": {"message": record.getMessage()}})
 
 
-def run_read(fault: str) -> Outcome:
-    with simulator(spec(fault, after=1)) as sim:
-        return observed(sim, read(sim))
+def read_here(
+    service: harness.Served,
+    tables: Iterable[str] = TABLES,
+    *,
+    state: Any = None,
+    mode: str = "incremental",
+    settings: Settings = SETTINGS,
+    **changes: Any,
+) -> Result:
+    """Read as the command does, but in the process of the test, with the same exit code.
+
+    :param changes: of the configuration
+    """
+    messages: list[harness.Message] = []
+    logger = logging.Logger("airbyte.faults", logging.INFO)
+    logger.addHandler(Log(messages))
+    output = SourceListrak(settings).read(
+        logger,
+        make_config(service, **changes),
+        ConfiguredAirbyteCatalogSerializer.load(harness.catalog(tables, mode)),
+        [AirbyteStateMessageSerializer.load(one) for one in state or []],
+    )
+    try:
+        messages += map(inprocess.as_json, output)
+    except SyncFailed:
+        return Result(1, messages, "")
+    except AirbyteTracedException as error:
+        return Result(1, [*messages, inprocess.as_json(error.as_airbyte_message())], "")
+    return Result(0, messages, "")
 
 
-def run_mixed(fault: str) -> Outcome:
-    chosen = AT_5_PERCENT if fault == "all at once" else [fault]
-    # All at once spoil three answers of five; as often as a request is asked again, it is met.
-    with simulator(
-        {name: {"rate": 0.05, "times": 5, "everywhere": True} for name in chosen}
-    ) as sim:
-        return observed(sim, read(sim))
+def check_here(
+    service: harness.Served, *, settings: Settings = SETTINGS, **changes: Any
+) -> tuple[bool, str]:
+    """Check as the command does, in the process of the test."""
+    config = make_config(service, **changes)
+    succeeded, message = SourceListrak(settings).check_connection(inprocess.LOGGER, config)
+    return succeeded, message or ""
 
 
-@pytest.fixture(scope="module")
-def checks(request: pytest.FixtureRequest) -> Iterator[Ahead[str, Outcome]]:
-    ahead = Ahead(selected(request.session.items, "checked", __name__), run_check)
-    yield ahead
-    ahead.close()
+def truth_of(sim: Simulator) -> dict[str, harness.Records]:
+    """Return what a faultless sync reads."""
+    return sim.truth(since=START_DATE)
 
 
-@pytest.fixture(scope="module")
-def reads(request: pytest.FixtureRequest) -> Iterator[Ahead[str, Outcome]]:
-    ahead = Ahead(selected(request.session.items, "struck", __name__), run_read)
-    yield ahead
-    ahead.close()
+def busy_message(sim: Simulator) -> int:
+    """Return a message with rows in all tables that are requested message by message."""
+    truth = truth_of(sim)
+    found = [{int(row["MsgID"]) for row in truth[table]} for table in BY_MESSAGE]
+    return min(set.intersection(*found))
 
 
-@pytest.fixture(scope="module")
-def mixed(request: pytest.FixtureRequest) -> Iterator[Ahead[str, Outcome]]:
-    ahead = Ahead(selected(request.session.items, "sometimes", __name__), run_mixed)
-    yield ahead
-    ahead.close()
+def without(rows: harness.Records, messages: Iterable[int]) -> harness.Records:
+    """Return the rows of other messages."""
+    left_out = set(messages)
+    return [row for row in rows if row["MsgID"] not in left_out]
 
 
-@pytest.mark.parametrize("checked", each(ALWAYS))
-def test_given_nothing_else_comes_when_checked_then_the_person_reads_the_fault(
-    checked: str, checks: Ahead[str, Outcome]
+def of_messages(rows: harness.Records, messages: Iterable[int]) -> harness.Records:
+    """Return the rows of some messages."""
+    chosen = set(messages)
+    return [row for row in rows if row["MsgID"] in chosen]
+
+
+def requested(sim: Simulator, operation: str, *messages: int) -> list[RequestRecord]:
+    """Return the requests of an operation for some messages, for all without any."""
+    return [
+        request
+        for request in sim.requests
+        if request.operation == operation
+        and (not messages or request.arguments.get("MsgID") in messages)
+    ]
+
+
+def operation_of(table: str) -> str:
+    return DECLARED[table].operation
+
+
+def assert_resumes(
+    sim: Simulator,
+    first: Result,
+    tables: Iterable[str] = TABLES,
+    *,
+    settings: Settings = SETTINGS,
+) -> Result:
+    """Have the service recover and the next sync bring the rest; return that sync."""
+    truth = truth_of(sim)
+    sim.config.faults = {}
+    sim.reset_counts()
+    second = read_here(sim, tables, state=first.state, settings=settings)
+    assert second.code == 0
+    assert set(second.statuses.values()) == {"COMPLETE"}
+    for table in tables:
+        both = first.records(table) + second.records(table)
+        # A slice that failed on its second page is read again from its first.
+        assert set(multiset(both)) == set(multiset(truth[table])), table
+    return second
+
+
+# The table of faults
+
+
+def test_every_fault_that_the_simulator_knows_is_tested_here() -> None:
+    assert set(SIMULATED) == {*BY_THE_LOGIN, *BY_A_REPORT, *HARMLESS, *ON_THEIR_OWN}
+
+
+def test_every_fault_that_the_connector_knows_is_reached_by_a_test() -> None:
+    on_their_own = {
+        "report_gone": test_given_reports_are_gone_then_they_alone_are_skipped_and_owed,
+        "outage": test_given_an_outage_then_the_sync_fails_soon_and_resumes_later,
+        "repeated_page": test_given_a_page_is_repeated_then_reading_ends_with_an_error,
+        "interrupted": test_leaving.test_given_a_signal_then_the_last_state_is_written,
+        "proxy_login": test_secrets.test_given_the_proxy_refuses_its_password_then_it_is_named,
+        "tls": test_secrets.test_given_an_unknown_authority_then_no_password_is_sent,
+    }
+    assert {*on_their_own, *BY_THE_LOGIN.values(), *BY_A_REPORT.values()} == set(BY_NAME)
+
+
+@pytest.mark.parametrize("simulated", sorted(BY_THE_LOGIN))
+def test_given_the_login_fails_when_checked_or_read_then_the_message_names_the_fault(
+    simulated: str,
 ) -> None:
-    outcome = checks[checked]
-    fault = BY_NAME[ALWAYS[checked]]
-    assert outcome.result.connection["status"] == "FAILED"
-    assert outcome.result.connection["message"].startswith(fault.message)
-    if fault.action is Action.RETRY:
-        assert outcome.requests > 1
-    else:
-        assert outcome.requests == 1
-    assert outcome.canary == 0
-
-
-@pytest.mark.parametrize("struck", each(ALWAYS))
-def test_given_nothing_else_comes_after_the_login_when_read_then_nothing_is_called_complete_falsely(
-    struck: str, reads: Ahead[str, Outcome]
-) -> None:
-    outcome = reads[struck]
-    result, fault = outcome.result, BY_NAME[ALWAYS[struck]]
-    assert result.code == 1
-    assert set(result.statuses) == set(TABLES)
-    # The lists came with the login.
-    complete = {table for table, status in result.statuses.items() if status == "COMPLETE"}
-    assert complete <= {"lists"}
-    failed = sorted(set(TABLES) - complete)
-    assert sorted(error["stream"] for error in result.errors) == failed, "one trace for each"
-    for error in result.errors:
-        named = error["message"].startswith(fault.message)
-        if fault.action is Action.RETRY:
-            by_outage = error["message"].startswith(decided.OUTAGE.message)
-            named = named or (by_outage and f"last fault: {fault.name}" in error["message"])
-        assert named, error["message"]
-        assert error["failure_type"] == fault.failure_type.value
-    for table in failed:
-        state = result.stream_state(table)
-        assert "synced_to" not in state, "nothing was finished"
-        assert not state.get("done")
-        assert not result.records(table)
-    assert outcome.canary == 0
-    if fault.action is Action.STOP:
-        assert outcome.requests <= 1 + 4, "no more than were in flight"
-    else:
-        assert outcome.requests < 120, "an outage is not asked slice by slice"
-
-
-@pytest.mark.parametrize("sometimes", each([*AT_5_PERCENT, "all at once"]))
-def test_given_it_comes_now_and_then_when_read_then_nine_tables_equal_the_truth(
-    sometimes: str, mixed: Ahead[str, Outcome]
-) -> None:
-    outcome = mixed[sometimes]
-    assert outcome.differences == {}
-    assert outcome.result.code == 0
-    assert not outcome.result.errors
-    assert set(outcome.result.statuses.values()) == {"COMPLETE"}
-
-
-@pytest.mark.parametrize("fault", ["invalid_logon", "server_error"])
-def test_given_the_login_itself_fails_when_read_then_one_trace_tells_why(fault: str) -> None:
-    with simulator(spec(fault)) as sim:
-        result = read(sim)
+    fault = BY_NAME[BY_THE_LOGIN[simulated]]
+    expected = POLICY.attempts if fault.action is Action.RETRY else 1
+    with make_simulator(faults=everywhere(simulated)) as sim:
+        succeeded, message = check_here(sim)
+        assert not succeeded
+        assert message.startswith(fault.message)
+        assert requests(sim) == expected
+        sim.reset_counts()
+        result = read_here(sim, num_workers=40)
+        assert requests(sim) == expected
+        assert sim.counts["canary"] == 0
     assert result.code == 1
     (error,) = result.errors
-    assert error["message"].startswith(BY_NAME[fault].message)
-    assert error["failure_type"] == BY_NAME[fault].failure_type.value
+    assert error["message"].startswith(fault.message)
+    assert error["failure_type"] == fault.failure_type.value
     assert result.statuses == {}
     assert not result.of("STATE")
     assert not result.of("RECORD")
 
 
+@pytest.mark.parametrize("simulated", sorted(BY_A_REPORT))
+def test_given_every_report_fails_when_read_then_no_table_is_called_complete(
+    simulated: str,
+) -> None:
+    fault = BY_NAME[BY_A_REPORT[simulated]]
+    account = make_account(lists=20, messages_per_list=1)
+    with make_simulator(account, faults=everywhere(simulated, after=1)) as sim:
+        result = read_here(sim, num_workers=8)
+        sent = requests(sim)
+        assert sim.counts["canary"] == 0
+    assert result.code == 1
+    assert set(result.statuses) == set(TABLES)
+    # The lists arrived with the login.
+    complete = {table for table, status in result.statuses.items() if status == "COMPLETE"}
+    assert complete <= {"lists"}
+    failed = sorted(set(TABLES) - complete)
+    assert sorted(error["stream"] for error in result.errors) == failed, "one error for each"
+    for error in result.errors:
+        is_outage = error["message"].startswith(faults.OUTAGE.message)
+        if is_outage and fault.action is Action.RETRY:
+            assert f"last fault: {fault.name}" in error["message"]
+        else:
+            assert error["message"].startswith(fault.message)
+        assert error["failure_type"] == fault.failure_type.value
+    for table in set(failed) - {"lists"}:
+        assert not result.records(table)
+        state = result.stream_state(table)
+        assert "synced_to" not in state or state["owed"], "all of it will be requested again"
+    if fault is faults.SERVICE_GONE:
+        assert sent <= 1 + 2 * 3 * (FAILURES_IN_A_ROW + 8) + 1
+    elif fault.action is Action.STOP:
+        assert sent <= 1 + 8, "no more than were in flight"
+    elif fault.action is Action.RETRY:
+        # Several tables fail with each list, and further ones are in flight.
+        assert sent <= 1 + POLICY.attempts * 3 * (FAILURES_IN_A_ROW + 8) + 1
+    else:
+        assert sent <= 1 + 20 * len(TABLES), "no retries"
+
+
+@pytest.mark.parametrize("simulated", [*PASSING, *HARMLESS, "all at once"])
+def test_given_a_fault_now_and_then_when_read_then_all_tables_equal_the_truth(
+    simulated: str,
+) -> None:
+    # All at once they replace most responses; each request has more attempts than faults.
+    chosen = (*PASSING, *HARMLESS) if simulated == "all at once" else [simulated]
+    injected = {name: {"rate": 0.05, "times": 5, "everywhere": True} for name in chosen}
+    with make_simulator(faults=injected) as sim:
+        result = read_here(sim)
+        assert sum(sim.fault_counts.values()) > 0
+        assert differences(result, truth_of(sim)) == {}
+    assert result.code == 0
+    assert not result.errors
+    assert set(result.statuses.values()) == {"COMPLETE"}
+
+
+# The login
+
+
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_given_a_wrong_password_then_it_is_sent_once(verb: str) -> None:
-    with simulator() as sim:
+def test_given_a_wrong_password_then_it_is_sent_once_and_one_sentence_says_so(verb: str) -> None:
+    with make_simulator() as sim:
         run = check if verb == "check" else read
         result = run(sim, password="wrong", num_workers=40)
         assert requests(sim) == 1
     if verb == "check":
-        assert result.connection["message"].startswith(decided.INVALID_LOGON.message)
+        assert result.connection["status"] == "FAILED"
+        assert result.connection["message"] == faults.INVALID_LOGON.message
+        assert result.code == 0, "the check itself worked"
     else:
         (error,) = result.errors
-        assert error["message"].startswith(decided.INVALID_LOGON.message)
+        assert error["message"] == faults.INVALID_LOGON.message
         assert error["failure_type"] == "config_error"
         assert result.code == 1
 
 
-def test_given_a_locked_account_and_a_refused_address_then_each_is_asked_once_and_told_apart() -> (
-    None
-):
+def test_given_a_locked_account_or_a_prohibited_address_then_one_request_tells_them_apart() -> None:
     for settings, fault in (
-        ({"lockout_after": 0}, decided.ATTEMPTS_EXCEEDED),
-        ({"prohibited": True}, decided.PROHIBITED_ADDRESS),
+        ({"lockout_after": 0}, faults.ATTEMPTS_EXCEEDED),
+        ({"prohibited": True}, faults.PROHIBITED_ADDRESS),
     ):
-        with simulator(**settings) as sim:
-            assert check(sim).connection["message"].startswith(fault.message)
+        with make_simulator(**settings) as sim:
+            assert check_here(sim) == (False, fault.message)
             assert requests(sim) == 1
-            (error,) = read(sim, num_workers=40).errors
-            assert error["message"].startswith(fault.message)
+            (error,) = read_here(sim, num_workers=40).errors
+            assert error["message"] == fault.message
             assert requests(sim) == 2
 
 
-def test_given_the_password_changes_in_mid_sync_then_no_more_is_asked_than_was_in_flight() -> None:
+def test_given_the_password_changes_during_a_sync_then_only_requests_in_flight_still_arrive() -> (
+    None
+):
     workers = 4
-    # Each request that fails counts towards the lock of the account, so the service says first
-    # that the login is wrong, and then that the account is locked.
-    with simulator(password_change_after=12, latency=0.03, lockout_after=1000) as sim:
-        result = read(sim, num_workers=workers)
+    # Each failed request counts towards the lock of the account, so without the stop the service
+    # would say next that the account is locked.
+    with make_simulator(password_change_after=12, latency=0.03, lockout_after=1000) as sim:
+        result = read_here(sim, num_workers=workers)
         assert 13 <= requests(sim) <= 12 + workers
-    assert result.code == 1
-    running = {table for table, status in result.statuses.items() if status == "INCOMPLETE"}
-    assert len(running) >= 6
-    assert sorted(error["stream"] for error in result.errors) == sorted(running)
-    for error in result.errors:
-        assert error["message"].startswith(decided.INVALID_LOGON.message)
-        assert error["failure_type"] == "config_error"
-    with simulator() as sim:
-        truth = sim.truth(since=SINCE)
-        for table, status in result.statuses.items():
-            if status == "COMPLETE":
-                assert not harness.difference(result.records(table), truth[table])
-        rest = read(sim, state=result.state)
-        assert rest.code == 0
-        for table in set(TABLES) - {"lists"}:
-            both = result.records(table) + rest.records(table)
-            assert set(harness.multiset(both)) == set(harness.multiset(truth[table]))
+        assert result.code == 1
+        running = {table for table, status in result.statuses.items() if status == "INCOMPLETE"}
+        assert len(running) >= 6
+        assert sorted(error["stream"] for error in result.errors) == sorted(running)
+        for error in result.errors:
+            assert error["message"] == faults.INVALID_LOGON.message
+            assert error["failure_type"] == "config_error"
+        sim.config.password_change_after = None
+        sim.unlock()
+        assert_resumes(sim, result)
 
 
-# A message that cannot be reported on
-
-
-@pytest.mark.parametrize("fault", ["message_404", "ws_exception_404"])
-def test_given_a_message_answers_404_then_it_alone_is_skipped_and_asked_again_by_the_next_sync(
-    fault: str,
+@pytest.mark.parametrize("end_style", ["missing", "nil", "empty"])
+def test_given_the_user_sees_no_list_then_check_and_read_fail_after_the_login(
+    end_style: str,
 ) -> None:
-    tables = [table for table in TABLES if table.startswith("message_")]
-    with simulator({fault: {"message_ids": [BUSY_MESSAGE], "everywhere": True}}) as sim:
-        truth = sim.truth(since=SINCE)
-        first = read(sim, tables=tables)
-        assert first.code == 0
-        assert set(first.statuses.values()) == {"COMPLETE"}
-        assert not first.errors
-        asked = [r for r in sim.requests if r.arguments.get("MsgID") == BUSY_MESSAGE]
-        assert len(asked) == len(tables), "not retried"
-        for table in tables:
-            rest = [row for row in truth[table] if row["MsgID"] != BUSY_MESSAGE]
-            assert not harness.difference(first.records(table), rest)
-            warnings = [
-                line
-                for line in first.logs
-                if line.startswith(f"{table}: {decided.MESSAGE_UNAVAILABLE.message}")
-            ]
-            assert len(warnings) == 1
-            assert f"message {BUSY_MESSAGE}" in warnings[0]
-            (summary,) = [line for line in first.logs if line.startswith(f"Summary of {table}:")]
-            assert "1 skipped" in summary
-            assert str(BUSY_MESSAGE) in str(first.stream_state(table)["skipped"])
+    with make_simulator(end_style=end_style) as sim:
+        sim.hide_lists([one.list_id for one in sim.account.lists()])
+        succeeded, message = check_here(sim)
+        assert not succeeded
+        assert "sees no list" in message
+        result = read_here(sim)
+        assert requests(sim) == 2, "one login each"
+    (error,) = result.errors
+    assert "sees no list" in error["message"]
+    assert error["failure_type"] == "config_error"
+    assert result.code == 1
+    assert not result.of("RECORD")
 
-        # It works again: the next sync asks for all of it, and then lets it be.
+
+# check
+
+
+def test_when_checked_then_the_login_and_one_report_of_one_day_are_requested() -> None:
+    with make_simulator() as sim:
+        result = check(sim)
+        assert result.connection["status"] == "SUCCEEDED"
+        login, report = sim.requests
+    assert login.operation == LOGIN
+    assert report.operation == MESSAGES
+    start, end = (datetime.fromisoformat(report.arguments[n]) for n in ("StartDate", "EndDate"))
+    assert end - start == timedelta(days=1)
+
+
+def test_given_a_user_without_analytics_access_when_checked_then_two_requests_show_it() -> None:
+    with make_simulator(faults={"permission": {"operations": [MESSAGES]}}) as sim:
+        succeeded, message = check_here(sim)
+        assert requests(sim) == 2
+    assert not succeeded
+    assert message.startswith(faults.PERMISSION.message)
+
+
+class JumpingClock(Clock):
+    """A clock on which every wait is over at once."""
+
+    def __init__(self) -> None:
+        self._jumped = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._jumped
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        self.jump(seconds)
+
+    def jump(self, seconds: float) -> None:
+        self._jumped += seconds
+
+
+class Unreachable:
+    """A service whose responses take as long as they may, then fail or are errors."""
+
+    def __init__(self, clock: JumpingClock, error: TransportError | None) -> None:
+        self._clock = clock
+        self._error = error
+        self.requests = 0
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
+        self.requests += 1
+        if self._error is None:
+            return Response(500, b"")
+        self._clock.jump(seconds)
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [TransportError(faults.TIMEOUT), None], ids=["silent", "broken"])
+def test_given_a_service_that_only_fails_when_checked_then_it_takes_20_seconds(
+    error: TransportError | None,
+) -> None:
+    clock = JumpingClock()
+    service = Unreachable(clock, error)
+    settings = Settings(now=lambda: NOW, clock=clock, transport=lambda *_: service)
+    config = {"username": "demo", "password": "secret"}
+    began = clock.monotonic()
+    succeeded, message = SourceListrak(settings).check_connection(inprocess.LOGGER, config)
+    assert not succeeded
+    expected = faults.TIMEOUT if error else faults.SERVER_ERROR
+    assert message.startswith(expected.message)
+    assert CHECK_POLICY.deadline == 20
+    assert clock.monotonic() - began <= 20 + 1, "and the time that the computer itself takes"
+    assert service.requests >= (1 if error else 4)
+
+
+# Reports that are gone
+
+
+def gone_for(messages: Iterable[int]) -> dict[str, Any]:
+    return {"report_gone": {"message_ids": sorted(messages)}}
+
+
+def test_given_reports_are_gone_then_they_alone_are_skipped_and_owed() -> None:
+    with make_simulator() as sim:
+        truth = truth_of(sim)
+        busy = busy_message(sim)
+        others = {row["MsgID"] for row in truth["message_opens"]} - {busy}
+        gone = sorted({busy, *sorted(others)[:2]})
+        sim.config.faults = gone_for(gone)
+        first = read(sim, BY_MESSAGE)
+        assert first.code == 0
+        assert not first.errors
+        assert set(first.statuses.values()) == {"COMPLETE"}
+        for table in BY_MESSAGE:
+            rest = without(truth[table], gone)
+            assert not harness.difference(first.records(table), rest), table
+            attempts = {m: len(requested(sim, operation_of(table), m)) for m in gone}
+            assert set(attempts.values()) <= {0, 2}, "one retry"
+            assert attempts[busy]
+            owed = first.stream_state(table)["owed"]
+            assert [key[1] for key, *_ in map(as_owed, owed)] == [m for m in gone if attempts[m]]
+            number = sum(map(bool, attempts.values()))
+            (warning,) = (line for line in first.logs if line.startswith(f"{table}: Listrak has"))
+            assert f"no report for {number} of" in warning
+            (summary,) = (line for line in first.logs if line.startswith(f"Summary of {table}:"))
+            assert f"{number} gone" in summary
+
+        # They answer again: the next sync brings everything since the start date.
         sim.config.faults = {}
         sim.reset_counts()
-        later = NOW + timedelta(days=3)
-        second = read(sim, tables=tables, state=first.state, now=later)
+        later = replace(SETTINGS, now=lambda: NOW + timedelta(days=3))
+        second = read_here(sim, BY_MESSAGE, state=first.state, settings=later)
         assert second.code == 0
         for request in sim.requests:
-            if request.arguments.get("MsgID") == BUSY_MESSAGE and "StartDate" in request.arguments:
-                assert str(request.arguments["StartDate"]).startswith(SINCE)
-        for table in tables:
-            rows = [row for row in truth[table] if row["MsgID"] == BUSY_MESSAGE]
-            again = [row for row in second.records(table) if row["MsgID"] == BUSY_MESSAGE]
-            assert not harness.difference(again, rows)
-            assert not second.stream_state(table).get("skipped")
+            if request.arguments.get("MsgID") in gone and "StartDate" in request.arguments:
+                assert request.arguments["StartDate"].startswith(START_DATE)
+        for table in BY_MESSAGE:
+            again = of_messages(second.records(table), gone)
+            assert not harness.difference(again, of_messages(truth[table], gone)), table
+            assert not second.stream_state(table)["owed"]
 
 
-def test_given_a_message_keeps_answering_404_then_it_stays_remembered() -> None:
-    with simulator({"message_404": {"message_ids": [BUSY_MESSAGE]}}) as sim:
-        first = read(sim, tables=["message_opens"])
-        second = read(sim, tables=["message_opens"], state=first.state)
-    assert second.code == 0
-    assert str(BUSY_MESSAGE) in str(second.stream_state("message_opens")["skipped"])
+def as_owed(item: Any) -> tuple[Any, ...]:
+    """Return what a state holds about one slice that is owed."""
+    return tuple(item.values()) if isinstance(item, dict) else tuple(item)
 
 
-# A slice that fails for good
+def test_given_a_report_stays_gone_then_it_is_requested_daily_and_after_30_days_weekly() -> None:
+    with make_simulator() as sim:
+        gone = busy_message(sim)
+        sim.config.faults = gone_for([gone])
+        state: Any = None
+        days = {}
+
+        def on(day: int) -> Settings:
+            return replace(SETTINGS, now=lambda: NOW + timedelta(days=day))
+
+        for day in (0, 1, 2, 29, *range(31, 52)):
+            sim.set_now(NOW + timedelta(days=day))
+            sim.reset_counts()
+            result = read_here(sim, ["message_opens"], state=state, settings=on(day))
+            assert result.code == 0
+            state = result.state
+            (owed,) = result.stream_state("message_opens")["owed"]
+            assert as_owed(owed)[0][1] == gone
+            days[day] = len(requested(sim, OPENS, gone))
+        assert [days[day] for day in (0, 1, 2, 29)] == [2, 2, 2, 2]
+        late = [day for day in range(31, 52) if days[day]]
+        assert len(late) == 3
+        assert {after - before for before, after in itertools.pairwise(late)} == {7}
+
+        # It answers on a day on which it is requested, and nothing of it is missing.
+        sim.config.faults = {}
+        last = late[-1] + 7
+        sim.set_now(NOW + timedelta(days=last))
+        result = read_here(sim, ["message_opens"], state=state, settings=on(last))
+        rows = of_messages(sim.truth(since=START_DATE)["message_opens"], [gone])
+        assert not harness.difference(of_messages(result.records("message_opens"), [gone]), rows)
+        assert not result.stream_state("message_opens")["owed"]
 
 
-@pytest.mark.parametrize("fault", ["other_fault", "ws_exception", "doctype"])
-def test_given_one_message_fails_for_good_then_the_rest_is_read_and_the_next_run_reads_only_it(
-    fault: str,
+def test_given_five_different_reports_are_gone_in_a_row_then_a_login_decides_to_continue() -> None:
+    account = make_account(lists=1, messages_per_list=8)
+    with make_simulator(account, faults={"report_gone": {"operations": [OPENS]}}) as sim:
+        result = read_here(sim, ["message_opens"], num_workers=1, skip_inactive_messages=False)
+        attempts = [request.operation for request in sim.requests]
+        number = len({r.arguments["MsgID"] for r in requested(sim, OPENS)})
+        assert number >= 8
+        assert sim.counts[OPENS] == 2 * number
+    assert result.code == 0
+    assert result.statuses == {"message_opens": "COMPLETE"}
+    assert len(result.stream_state("message_opens")["owed"]) == number
+    logins = [place for place, operation in enumerate(attempts) if operation == LOGIN]
+    assert len(logins) == 1 + number // FAILURES_IN_A_ROW
+    assert attempts[logins[1] - 2 * FAILURES_IN_A_ROW : logins[1]] == [OPENS] * 10
+
+
+def test_given_five_reports_and_the_login_are_gone_then_the_sync_fails_and_owes_nothing() -> None:
+    account = make_account(lists=1, messages_per_list=8)
+    with make_simulator(account) as sim:
+        # After the login, the messages and the opens of the first message.
+        sim.config.faults = {"service_gone": {"after": 3}}
+        result = read_here(
+            sim, ["message_opens"], num_workers=1, skip_inactive_messages=False, page_size=100
+        )
+        assert requests(sim) == 3 + 2 * FAILURES_IN_A_ROW + 1
+        assert result.code == 1
+        (error,) = result.errors
+        assert error["message"].startswith(faults.SERVICE_GONE.message)
+        assert "endpoint" in error["message"]
+        assert error["failure_type"] == "config_error"
+        state = result.stream_state("message_opens")
+        assert "synced_to" not in state
+        assert not state["owed"]
+        assert_resumes(sim, result, ["message_opens"])
+
+
+@pytest.mark.parametrize("verb", ["check", "read"])
+def test_given_an_endpoint_without_a_service_then_the_message_names_the_endpoint(
+    verb: str,
 ) -> None:
-    operation = "ReportRangeMessageContactOpen"
-    with simulator(
-        {fault: {"message_ids": [BUSY_MESSAGE], "operations": [operation], "everywhere": True}}
-    ) as sim:
-        truth = sim.truth(since=SINCE)
+    with make_simulator() as sim:
+        run = check if verb == "check" else read
+        result = run(sim, endpoint=sim.url.replace("v31", "v30"))
+        assert requests(sim) == 0, "none reached the service"
+    if verb == "check":
+        message = result.connection["message"]
+    else:
+        (error,) = result.errors
+        message = error["message"]
+        assert error["failure_type"] == "config_error"
+        assert result.code == 1
+    assert message.startswith(faults.SERVICE_GONE.message)
+
+
+def test_given_404_only_in_the_text_of_a_fault_then_it_is_retried_and_owed_as_a_failure() -> None:
+    with make_simulator() as sim:
+        message = busy_message(sim)
+        sim.config.faults = {"message_404": {"message_ids": [message], "operations": [OPENS]}}
+        result = read_here(sim, ["message_opens"])
+        assert len(requested(sim, OPENS, message)) == POLICY.attempts
+        assert result.code == 1
+        (error,) = result.errors
+        assert error["message"].startswith(faults.OTHER_FAULT.message)
+        assert "(404)" in error["message"]
+        assert_resumes(sim, result, ["message_opens"])
+
+
+def test_given_all_reports_are_gone_but_the_login_works_then_the_sync_ends_with_all_owed() -> None:
+    with make_simulator(faults={"reports_gone": 1.0}) as sim:
+        result = read_here(sim)
+        assert result.code == 0
+        for table in set(TABLES) - {"lists"}:
+            assert not result.records(table)
+            assert result.stream_state(table)["owed"], table
+        second = assert_resumes(sim, result)
+    for table in TABLES:
+        assert not second.stream_state(table)["owed"], table
+
+
+# Permission
+
+
+@pytest.mark.parametrize("simulated", PERMISSIONS)
+def test_given_one_report_is_refused_then_it_alone_fails_and_is_owed(simulated: str) -> None:
+    with make_simulator() as sim:
+        message = busy_message(sim)
+        sim.config.faults = everywhere(simulated, message_ids=[message], operations=[CLICKS])
+        truth = truth_of(sim)
+        first = read_here(sim)
+        assert len(requested(sim, CLICKS, message)) == 1, "not retried"
+        assert sim.counts[LOGIN] == 1
+        assert first.code == 1
+        incomplete = {t for t, status in first.statuses.items() if status != "COMPLETE"}
+        assert incomplete == {"message_clicks"}
+        (error,) = first.errors
+        assert error["stream"] == "message_clicks"
+        assert error["message"].startswith(faults.PERMISSION.message)
+        assert f"message {message}" in error["message"]
+        assert error["failure_type"] == "config_error"
+        assert differences(first, truth, set(TABLES) - {"message_clicks"}) == {}
+        rest = without(truth["message_clicks"], [message])
+        assert not harness.difference(first.records("message_clicks"), rest)
+        second = assert_resumes(sim, first, ["message_clicks"])
+        missing = of_messages(truth["message_clicks"], [message])
+        again = of_messages(second.records("message_clicks"), [message])
+        assert not harness.difference(again, missing)
+
+
+def test_given_the_first_five_reports_of_a_table_are_refused_then_it_alone_ends() -> None:
+    with make_simulator(faults={"permission": {"operations": [CLICKS]}}) as sim:
+        result = read_here(sim, num_workers=1, skip_inactive_messages=False)
+        assert sim.counts[CLICKS] == REFUSALS_LIMIT
+        assert result.code == 1
+        incomplete = {t for t, status in result.statuses.items() if status != "COMPLETE"}
+        assert incomplete == {"message_clicks"}
+        assert differences(result, truth_of(sim), set(TABLES) - {"message_clicks"}) == {}
+        (error,) = result.errors
+        assert error["message"].startswith(faults.PERMISSION.message)
+        assert error["failure_type"] == "config_error"
+        state = result.stream_state("message_clicks")
+        assert "synced_to" not in state, "its window stays open"
+        assert state["running"]
+        assert_resumes(sim, result, ["message_clicks"])
+
+
+# Slices that fail permanently
+
+
+@pytest.mark.parametrize("simulated", ["other_fault", "ws_exception", "doctype"])
+def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owed(
+    simulated: str,
+) -> None:
+    with make_simulator() as sim:
+        message = busy_message(sim)
+        sim.config.faults = everywhere(simulated, message_ids=[message], operations=[OPENS])
+        truth = truth_of(sim)
         first = read(sim)
         assert first.code == 1
-        assert {t for t, status in first.statuses.items() if status != "COMPLETE"} == {
-            "message_opens"
-        }
+        incomplete = {t for t, status in first.statuses.items() if status != "COMPLETE"}
+        assert incomplete == {"message_opens"}
         (error,) = first.errors
         assert error["stream"] == "message_opens"
-        expected = BY_NAME[ALWAYS[fault]]
+        expected = BY_NAME[SEEN_AS[simulated]]
         assert error["message"].startswith(expected.message)
-        assert f"message {BUSY_MESSAGE}" in error["message"]
+        assert f"message {message}" in error["message"]
+        assert "owed since 2024-01-01 00:00 UTC" in error["message"]
         assert error["failure_type"] == expected.failure_type.value
-        rest = [row for row in truth["message_opens"] if row["MsgID"] != BUSY_MESSAGE]
+        rest = without(truth["message_opens"], [message])
         assert not harness.difference(first.records("message_opens"), rest)
-        assert differences(sim, first, set(TABLES) - {"message_opens"}) == {}
+        assert differences(first, truth, set(TABLES) - {"message_opens"}) == {}
+        assert first.stream_state("message_opens")["synced_to"] == "2024-01-01T00:00:00Z"
+
+        # The window closed: newer rows are read although the message keeps failing.
+        sim.set_now(NOW + timedelta(days=60))
+        later = replace(SETTINGS, now=lambda: NOW + timedelta(days=60))
+        second = read_here(sim, ["message_opens"], state=first.state, settings=later)
+        assert second.code == 1
+        (error,) = second.errors
+        assert "owed since 2024-01-01 00:00 UTC" in error["message"]
+        rows = truth_of(sim)["message_opens"]
+        new = multiset(row for row in rows if row.get("OpenDate", "") >= "2024-01-01T05")
+        assert new
+        assert set(new) <= set(multiset(second.records("message_opens")))
 
         sim.config.faults = {}
-        sim.reset_counts()
-        second = read(sim, tables=["message_opens"], state=first.state)
-        assert second.code == 0
-        missing = [row for row in truth["message_opens"] if row["MsgID"] == BUSY_MESSAGE]
-        assert not harness.difference(second.records("message_opens"), missing)
-        asked = {r.arguments["MsgID"] for r in sim.requests if r.operation == operation}
-        assert asked == {BUSY_MESSAGE}, "only what is missing"
+        third = read_here(sim, ["message_opens"], state=second.state, settings=later)
+        rows = of_messages(sim.truth(since=START_DATE)["message_opens"], [message])
+        assert not harness.difference(of_messages(third.records("message_opens"), [message]), rows)
+        assert not third.stream_state("message_opens")["owed"]
 
 
-def test_given_two_slices_fail_in_two_streams_then_each_trace_counts_its_own() -> None:
-    # The messages of a list are fetched once, so their error is one object for seven streams.
-    with simulator(
-        {"other_fault": {"operations": ["ReportListMessageActivity"], "everywhere": True}}
-    ) as sim:
-        result = read(sim)
+def test_given_lists_fail_in_several_tables_then_each_error_counts_its_own() -> None:
+    # The messages of a list are fetched once, so their error is one object for many streams.
+    with make_simulator(faults=everywhere("other_fault", operations=[MESSAGES])) as sim:
+        result = read_here(sim)
+        assert sim.counts[MESSAGES] == 2 * POLICY.attempts
     assert result.code == 1
-    streams = {"messages"} | {table for table in TABLES if table.startswith("message_")}
-    assert {error["stream"] for error in result.errors} == streams
+    assert {error["stream"] for error in result.errors} == {
+        "messages",
+        "message_analytics",
+        *BY_MESSAGE,
+    }
     for error in result.errors:
-        assert error["message"].count("slices failed in all") == 1, error["message"]
-        assert "(2 slices failed in all)" in error["message"]
+        assert error["message"].count("(2 failed, beginning with list") == 1, error["message"]
 
 
-def test_given_an_exception_in_band_in_mid_pages_then_it_is_no_end_of_rows() -> None:
-    with simulator(
-        {"ws_exception": {"operations": ["ReportMessageContactSent"], "pages": [2]}}
-    ) as sim:
-        result = read(sim, tables=["message_sends"])
+def test_given_an_exception_in_band_on_the_second_page_then_it_is_not_the_end_of_the_rows() -> None:
+    with make_simulator(faults={"ws_exception": {"operations": [SENDS], "pages": [2]}}) as sim:
+        result = read_here(sim, ["message_sends"], num_workers=1)
     assert result.code == 1
     (error,) = result.errors
-    assert error["message"].startswith(decided.IN_BAND.message)
+    assert error["message"].startswith(faults.IN_BAND.message)
     assert "Timeout expired while the report was being generated." in error["message"]
     assert result.statuses == {"message_sends": "INCOMPLETE"}
 
 
-# Endless things, outages, patience
+def test_given_one_message_fails_in_all_its_tables_then_healthy_tables_complete() -> None:
+    account = make_account(lists=1, messages_per_list=1, conversations_per_list=0)
+    with make_simulator(account) as sim:
+        (message,) = {row["MsgID"] for row in truth_of(sim)["messages"]}
+        sim.config.faults = everywhere("other_fault", message_ids=[message])
+        result = read_here(sim, num_workers=1, skip_inactive_messages=False)
+        assert sim.counts[LOGIN] == 1, "one subject, however often it fails, is no outage"
+        truth = truth_of(sim)
+    assert result.code == 1
+    incomplete = {t for t, status in result.statuses.items() if status != "COMPLETE"}
+    assert incomplete == set(BY_MESSAGE)
+    assert differences(result, truth, set(TABLES) - incomplete) == {}
+    for error in result.errors:
+        assert error["message"].startswith(faults.OTHER_FAULT.message)
 
 
-def test_given_a_page_comes_again_and_again_then_it_is_named_and_not_looped() -> None:
-    operation = "ReportRangeMessageContactOpen"
-    with simulator({"repeated_page": {"operations": [operation]}}, page_size=5) as sim:
-        result = read(sim, tables=["message_opens"])
-        assert sim.counts[operation] < 40
+# Outages
+
+
+def test_given_five_messages_fail_but_the_login_works_then_the_sync_continues() -> None:
+    account = make_account(lists=1, messages_per_list=8)
+    with make_simulator(account, faults=everywhere("other_fault", operations=[OPENS])) as sim:
+        result = read_here(sim, ["message_opens"], num_workers=1, skip_inactive_messages=False)
+        number = len({r.arguments["MsgID"] for r in requested(sim, OPENS)})
+        assert sim.counts[LOGIN] == 1 + number // FAILURES_IN_A_ROW > 1
+        assert sim.counts[OPENS] == number * POLICY.attempts
     assert result.code == 1
     (error,) = result.errors
-    assert error["message"].startswith(decided.REPEATED_PAGE.message)
-    assert error["failure_type"] == "system_error"
+    assert f"({number} failed, beginning with" in error["message"]
 
 
-def test_given_recipients_end_in_empty_pages_for_ever_then_they_end() -> None:
-    with simulator({"endless_empty_pages": 1.0}) as sim:
-        result = read(sim, tables=["message_sends"], skip_inactive_messages=False)
-        assert sim.counts["ReportMessageContactSent"] < 60
-    assert result.code == 0
-
-
-def test_given_the_service_breaks_down_in_mid_sync_then_the_end_comes_soon() -> None:
-    with simulator(spec("server_error", after=20)) as sim:
-        began = time.monotonic()
+def test_given_an_outage_then_the_sync_fails_soon_and_resumes_later() -> None:
+    with make_simulator(faults=everywhere("server_error", after=20)) as sim:
         result = read(sim)
-        assert requests(sim) < 20 + 100
-        assert time.monotonic() - began < 30
+        assert requests(sim) <= 20 + QUICK["attempts"] * (FAILURES_IN_A_ROW + 4) + 1 + 40
         assert result.code == 1
-        assert any(e["message"].startswith(decided.OUTAGE.message) for e in result.errors)
-        truth = sim.truth(since=SINCE)
-        sim.config.faults = {}
-        rest = read(sim, state=result.state)
-        assert rest.code == 0
-        for table in set(TABLES) - {"lists"}:
-            both = result.records(table) + rest.records(table)
-            # A slice that failed on its second page is read again from its first.
-            assert set(harness.multiset(both)) == set(harness.multiset(truth[table]))
+        assert any(e["message"].startswith(faults.OUTAGE.message) for e in result.errors)
+        assert {e["failure_type"] for e in result.errors} == {"transient_error"}
+        assert_resumes(sim, result)
 
 
-def test_given_retry_after_when_too_many_requests_came_then_nothing_is_sent_before() -> None:
-    with simulator({"too_many_requests": {"times": 1}}, retry_after=1) as sim:
-        result = check(sim)
-        assert result.connection["status"] == "SUCCEEDED"
-        first, second = list(sim.requests)
+def test_given_retry_after_then_nothing_is_sent_before_it() -> None:
+    with make_simulator(
+        faults={"too_many_requests": {"operations": [LOGIN], "times": 1}}, retry_after=1
+    ) as sim:
+        settings = settings_from({"now": NOW.isoformat(), "retries": QUICK, "limits": TIGHT})
+        assert check_here(sim, settings=settings)[0]
+        first, second, *_ = sim.requests
         assert second.at - first.at >= 1
 
 
-# What must not be read wrongly
+@pytest.mark.parametrize("fault", ["too_many_requests", "unavailable"])
+@pytest.mark.parametrize(("retry_after", "reported"), [(4, 0), (6, 1)])
+def test_given_a_wait_of_more_than_five_seconds_then_the_stream_is_once_called_rate_limited(
+    fault: str, retry_after: int, reported: int
+) -> None:
+    operation = DECLARED["campaigns"].operation
+    limited = {fault: {"operations": [operation], "times": 1}}
+    with make_simulator(faults=limited, retry_after=retry_after) as sim:
+        clock = JumpingClock()
+        began = clock.monotonic()
+        result = read_here(sim, ["campaigns"], settings=replace(SETTINGS, clock=clock))
+        assert clock.monotonic() - began >= retry_after
+        assert sim.counts[operation] == 4, "both lists waited"
+    assert result.code == 0
+    found = [
+        (status["stream_descriptor"]["name"], status["status"], reason["type"])
+        for trace in result.of("TRACE")
+        if (status := trace["trace"].get("stream_status"))
+        for reason in status.get("reasons") or []
+    ]
+    assert found == [("campaigns", "RUNNING", "RATE_LIMITED")] * reported
+
+
+# Values and characters
 
 
 @pytest.mark.parametrize("fault", ["illegal_characters", "illegal_references"])
-def test_given_forbidden_characters_then_they_are_removed_counted_and_told_once_a_stream(
+def test_given_forbidden_characters_then_they_are_removed_and_reported_once_a_stream(
     fault: str,
 ) -> None:
-    with simulator(spec(fault)) as sim:
-        result = read(sim)
+    with make_simulator(faults=everywhere(fault)) as sim:
+        result = read_here(sim)
         assert result.code == 0
-        assert differences(sim, result) == {}
-    told = [line.split(":")[0] for line in result.logs if "that XML 1.0 forbids" in line]
-    assert sorted(told) == sorted(set(told))
-    assert {"messages", "subscribed_contacts", "message_opens"} <= set(told)
+        assert differences(result, truth_of(sim)) == {}
+    warned = [line.split(":")[0] for line in result.logs if "that XML 1.0 forbids" in line]
+    assert sorted(warned) == sorted(set(warned))
+    assert {"subscribed_contacts", "message_opens"} <= set(warned)
     assert any("removed" in line for line in result.logs if line.startswith("Summary of"))
 
 
 @pytest.mark.parametrize("fault", ["wrong_encoding", "latin1_encoding", "missing_declaration"])
-def test_given_a_strange_encoding_then_no_character_is_garbled(fault: str) -> None:
-    with simulator(spec(fault)) as sim:
-        result = read(sim)
+def test_given_an_unusual_encoding_then_every_character_arrives(fault: str) -> None:
+    with make_simulator(faults=everywhere(fault)) as sim:
+        result = read_here(sim)
         assert result.code == 0
-        assert differences(sim, result) == {}
+        assert differences(result, truth_of(sim)) == {}
+
+
+def test_given_values_of_a_wrong_type_then_they_are_null_counted_and_reported_once() -> None:
+    wrong = {
+        "messages.OrderTotal": "1,234.50",
+        "messages.OpenCount": "many",
+        "subscribed_contacts.AdditionDate": "yesterday",
+        "lists.EnableRSS": "maybe",
+    }
+    account = make_account(wrong_values=wrong, wrong_every=3)
+    with make_simulator(account) as sim:
+        result = read_here(sim)
+        assert result.code == 0
+        assert differences(result, truth_of(sim)) == {}
+        rows = result.records("messages")
+        assert 0 < sum("OrderTotal" not in row for row in rows) < len(rows)
+    warned = [line for line in result.logs if "not of the column's type" in line]
+    assert any("OrderTotal" in line for line in warned)
+    assert any("AdditionDate" in line for line in warned)
+    starts = [line.split(":")[0] for line in warned]
+    assert sorted(starts) == sorted(set(starts))
+    (summary,) = (line for line in result.logs if line.startswith("Summary of subscribed_contacts"))
+    assert "values of a wrong type" in summary
+
+
+def test_given_a_key_of_a_wrong_type_then_that_table_fails_and_others_complete() -> None:
+    account = make_account(wrong_values={"campaigns.CampaignID": "none"}, wrong_every=2)
+    with make_simulator(account) as sim:
+        result = read_here(sim)
+        assert differences(result, truth_of(sim), set(TABLES) - {"campaigns"}) == {}
+    assert result.code == 1
+    (error,) = result.errors
+    assert error["stream"] == "campaigns"
+    assert error["message"].startswith(faults.MALFORMED.message)
 
 
 def test_given_an_inclusion_then_nothing_is_fetched_or_read_from_this_machine() -> None:
-    with simulator(spec("xinclude", after=1)) as sim:
-        result = read(sim)
+    with make_simulator(faults=everywhere("xinclude", after=1)) as sim:
+        result = read(sim, ["lists", "messages", "subscribed_contacts", "message_opens"])
         assert sim.counts["canary"] == 0
     everything = result.stdout + result.stderr
     assert "root:" not in everything
@@ -490,11 +920,53 @@ def test_given_an_inclusion_then_nothing_is_fetched_or_read_from_this_machine() 
     assert result.code == 1
 
 
-def test_given_the_configuration_is_wrong_then_the_field_is_named_before_any_request() -> None:
-    with simulator() as sim:
-        wrong = config(sim, num_workers=0)
-        checked = harness.run("check", config=wrong)
-        done = harness.run("read", config=wrong, catalog=harness.catalog())
+# Pages without an end
+
+
+def test_given_a_page_is_repeated_then_reading_ends_with_an_error() -> None:
+    with make_simulator(faults={"repeated_page": {"operations": [OPENS]}}, page_size=5) as sim:
+        result = read_here(sim, ["message_opens"])
+        assert sim.counts[OPENS] < 40
+    assert result.code == 1
+    (error,) = result.errors
+    assert error["message"].startswith(faults.REPEATED_PAGE.message)
+    assert error["failure_type"] == "system_error"
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_given_pages_that_begin_again_then_reading_ends_with_an_error(workers: int) -> None:
+    account = make_account(lists=1, contacts_per_list=200)
+    with make_simulator(account, wrap_pages=3) as sim:
+        result = read_here(sim, ["subscribed_contacts"], num_workers=workers)
+        assert sim.counts["ReportRangeSubscribedContacts"] < 12
+    assert result.code == 1
+    (error,) = result.errors
+    assert error["message"].startswith(faults.REPEATED_PAGE.message)
+
+
+def test_given_recipients_that_end_in_empty_pages_without_end_then_reading_ends() -> None:
+    with make_simulator(faults={"endless_empty_pages": 1.0}) as sim:
+        result = read_here(sim, ["message_sends"], skip_inactive_messages=False)
+        assert sim.counts[SENDS] < 80
+    assert result.code == 0
+
+
+def test_given_recipients_without_an_address_then_equal_pages_are_no_loop() -> None:
+    account = make_account(recipients_per_message=60, recipients_without_address=1.0)
+    with make_simulator(account) as sim:
+        result = read_here(sim, ["message_sends"])
+        assert sim.counts[SENDS] > 3 * 8
+        assert differences(result, truth_of(sim), ["message_sends"]) == {}
+    assert result.code == 0
+
+
+# Configuration and input files
+
+
+def test_given_a_wrong_configuration_then_the_field_is_named_before_any_request() -> None:
+    with make_simulator() as sim:
+        checked = check(sim, num_workers=0)
+        done = read(sim, num_workers=0)
         assert requests(sim) == 0
     assert checked.connection["status"] == "FAILED"
     assert "'num_workers'" in checked.connection["message"]
@@ -504,7 +976,81 @@ def test_given_the_configuration_is_wrong_then_the_field_is_named_before_any_req
     assert done.code == 1
 
 
-def test_given_responses_mutated_at_random_then_rows_or_a_named_error_come() -> None:
+def test_given_a_catalog_that_names_a_stream_twice_then_a_config_error_says_so() -> None:
+    with make_simulator() as sim:
+        result = read(sim, ["lists", "messages", "lists"])
+        assert requests(sim) == 0
+    (error,) = result.errors
+    assert "more than once: lists" in error["message"]
+    assert error["failure_type"] == "config_error"
+    assert result.code == 1
+
+
+CATALOG = harness.catalog(["lists"])
+UNKNOWN_MODE = json.loads(json.dumps(CATALOG).replace('"append"', '"overwrite_dedup"'))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config", "[]", "The configuration is not a JSON object."),
+        ("config", "{", "The configuration file is not valid JSON."),
+        ("config", None, "Cannot read the configuration file: No such file or directory."),
+        ("catalog", "{", "The catalog file is not valid JSON."),
+        ("catalog", "{}", 'The catalog file holds no configured catalog: .*"streams"'),
+        ("catalog", json.dumps(UNKNOWN_MODE), "no configured catalog: .*overwrite_dedup"),
+        ("catalog", None, "Cannot read the catalog file: No such file or directory."),
+        ("state", "]", "The state file is not valid JSON."),
+        ("state", '{"lists": {}}', "The state file holds no list of Airbyte's states."),
+        ("state", "[7]", "The state file holds no list of Airbyte's states."),
+        ("state", None, "Cannot read the state file: No such file or directory."),
+    ],
+)
+def test_given_a_broken_input_file_then_a_config_error_says_which(
+    file: str, content: str | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    source = SourceListrak()
+    load = {
+        "config": source.read_config,
+        "catalog": source.read_catalog,
+        "state": source.read_state,
+    }[file]
+    with pytest.raises(AirbyteTracedException, match=said) as caught:
+        load(str(path))
+    assert caught.value.failure_type is not None
+    assert caught.value.failure_type.value == "config_error"
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null"])
+def test_given_an_empty_state_file_then_there_is_no_state(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(content, encoding="utf-8")
+    assert SourceListrak.read_state(str(path)) == []
+
+
+def test_given_a_broken_state_file_when_read_then_the_command_says_so_without_a_request() -> None:
+    with make_simulator() as sim:
+        result = read(sim, ["lists"], state={"lists": {"synced_to": "2024"}})
+        assert requests(sim) == 0
+    (error,) = result.errors
+    assert error["message"] == "The state file holds no list of Airbyte's states."
+    assert error["failure_type"] == "config_error"
+    assert result.code == 1
+
+
+# Mutated responses
+
+
+def test_given_responses_mutated_at_random_then_rows_or_a_named_error_result() -> None:
     outcomes = fuzz.run(1500, seed=20240101)
     assert sum(outcomes.values()) == 1500
     assert {"rows", "malformed", "invalid_logon", "refused_xml"} <= set(outcomes)
+
+
+def test_a_fault_without_a_detail_is_one_sentence_of_the_table() -> None:
+    for fault in FAULTS:
+        assert ListrakError(fault).message == fault.message
+        assert fault.message.endswith(".")

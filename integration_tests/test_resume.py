@@ -1,247 +1,487 @@
-"""A sync that dies at any moment goes on from its last committed state, and loses nothing."""
+"""A sync that ends at any moment resumes from its last committed state, and nothing is lost."""
 
 from __future__ import annotations
 
-import itertools
 import json
+import logging
 import random
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airbyte_cdk.models import (
+    AirbyteStateMessageSerializer,
+    ConfiguredAirbyteCatalogSerializer,
+    FailureType,
+)
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from integration_tests import harness
-from integration_tests.harness import ROOT, TABLES, catalog, files, multiset
-from integration_tests.inprocess import Destination
-from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig
-from source_listrak.cursor import covers
+from integration_tests.harness import (
+    NINE,
+    NOW,
+    ROOT,
+    START_DATE,
+    catalog,
+    difference,
+    make_account,
+    make_config,
+    make_simulator,
+    multiset,
+)
+from integration_tests.inprocess import Destination, DirectService
+from integration_tests.simulator import Account, Simulator, SimulatorConfig
+from integration_tests.syncs import Connection
+from source_listrak import SourceListrak
+from source_listrak.sync.state import Running, StreamState
+from source_listrak.tables import TABLES as DECLARED
 
-START = datetime(2023, 1, 1, tzinfo=timezone.utc)
-NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 WORKERS = 4
 INTERVAL = 0.15
-PAGE_SIZE = 30
 KILLS = 10
-ACTIVITY = {
-    "message_sends": "ReportMessageContactSent",
-    "message_bounces": "ReportRangeMessageContactBounces",
-    "message_opens": "ReportRangeMessageContactOpen",
-    "message_reads": "ReportRangeMessageContactRead",
-    "message_clicks": "ReportRangeMessageContactClick",
-    "message_unsubs": "ReportRangeMessageContactRemoval",
-}
-
-# Writes into each state when it was made, on the clock of the machine that the simulator shares;
-# what a state says besides is ignored by who reads it.
-_STAMP = """
-import time
-from source_listrak.streams import concurrent as _concurrent
-_state = _concurrent.StateCursor.state.fget
-_concurrent.StateCursor.state = property(
-    lambda cursor: {"made_at": time.monotonic()} | _state(cursor)
-)
-"""
+LATER = NOW + timedelta(days=1)
+BY_MESSAGE = tuple(table for table in NINE if DECLARED[table].parent == "message")
+OPENS = DECLARED["message_opens"].operation
 
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    account = AccountConfig(
+    account = make_account(
         lists=3,
         messages_per_list=25,
         recipients_per_message=60,
         contacts_per_list=(100, 1200),  # forty pages are read by several workers
-        start=START,
-        now=NOW,
     )
-    settings = SimulatorConfig(
-        account=account, page_size=PAGE_SIZE, latency=0.004, keep_requests=1_000_000
-    )
-    with Simulator(settings) as running:
+    with make_simulator(account, page_size=30, latency=0.004, keep_requests=1_000_000) as running:
         yield running
 
 
 def start(
     simulator: Simulator, folder: Path, state: Any, state_interval: float
 ) -> subprocess.Popen[bytes]:
-    config = {
-        "username": "demo",
-        "password": simulator.config.password,
-        "endpoint": simulator.url,
-        "start_date": "2023-01-01T00:00:00Z",
-        "num_workers": WORKERS,
-    }
-    launch = harness.command(now=NOW, state_interval=state_interval)
-    launch[2] = _STAMP + launch[2]
-    arguments = files(folder, config=config, catalog=catalog(), state=state or None)
+    """Start a sync of the nine tables."""
+    config = make_config(simulator, num_workers=WORKERS)
+    arguments = harness.files(folder, config=config, catalog=catalog(NINE), state=state or None)
     return subprocess.Popen(
-        [*launch, "read", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*harness.command(now=NOW, state_interval=state_interval), "read", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
 
 
 def lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the messages of whole lines."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.endswith(b"\n") and line.startswith(b"{"):
             yield json.loads(line)
 
 
+def slow_lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the messages to a slow reader, so that the queue and the pipe fill up."""
+    for number, message in enumerate(lines(process)):
+        if number % 100 == 0:
+            time.sleep(0.02)  # the slow reader itself, not a wait for anything
+        yield message
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """Close the output and return the exit code."""
+    assert process.stdout is not None
+    process.stdout.close()
+    return process.wait(30)
+
+
 def missing(simulator: Simulator, destination: Destination) -> dict[str, int]:
-    truth = simulator.truth(since=START, until=NOW)
+    """Count the rows that no state covers, by table."""
+    truth = simulator.truth(since=START_DATE, tables=NINE)
     lost = {}
-    for table in TABLES:
+    for table in NINE:
         without = set(multiset(truth[table])) - set(multiset(destination.committed.get(table, [])))
         if without:
             lost[table] = len(without)
     return lost
 
 
-def begun(simulator: Simulator) -> dict[str, dict[int, float]]:
-    """Return by table when each message was first asked for since the last reset."""
-    tables = {operation: table for table, operation in ACTIVITY.items()}
-    found: dict[str, dict[int, float]] = defaultdict(dict)
+def begun(simulator: Simulator) -> dict[str, set[int]]:
+    """Return the messages that were requested since the last reset, by table."""
+    tables = {DECLARED[table].operation: table for table in BY_MESSAGE}
+    found: dict[str, set[int]] = {table: set() for table in BY_MESSAGE}
     for request in simulator.requests:
-        table = tables.get(request.operation)
-        if table is not None:
-            found[table].setdefault(request.arguments["MsgID"], request.at)
+        if request.operation in tables:
+            found[tables[request.operation]].add(request.arguments["MsgID"])
     return found
 
 
+def list_of(account: Account) -> dict[int, int]:
+    """Return the list of each message."""
+    return {
+        message.msg_id: one.list_id for one in account.lists() for message in account.messages(one)
+    }
+
+
+def is_done(state: Mapping[str, Any], key: tuple[int, ...]) -> bool:
+    """Return whether a state says that a slice of the first window was read."""
+    if not state:
+        return False
+    parsed = StreamState.model_validate(state)
+    if any(owed.key in (key, key[:1]) for owed in parsed.owed):
+        return False
+    running: Running | None = parsed.running
+    return parsed.synced_to is not None if running is None else running.is_done(key)
+
+
 @pytest.mark.slow
-def test_killed_ten_times_nothing_is_missing_and_little_is_read_twice(
+def test_given_ten_kills_then_nothing_is_missing_and_nothing_done_is_requested_again(
     simulator: Simulator, tmp_path: Path
 ) -> None:
-    # The moments are numbers of messages read, not times, so that they do not depend on the speed.
+    # The moments are numbers of messages, not times, so that they do not depend on the speed.
     moments = random.Random(4)
     destination = Destination()
-    kills = redone = asked = 0
-    before: dict[str, dict[int, float]] = {}
-    made_at: dict[str, float] = {}
-    done = False
-    while not done:
+    lists = list_of(simulator.account)
+    kills = repeated = requested = 0
+    before: dict[str, set[int]] = {}
+    is_complete = False
+    while not is_complete:
         simulator.reset_counts()
+        committed = {table: destination.stream_state(table) for table in BY_MESSAGE}
         process = start(simulator, tmp_path, destination.state, INTERVAL)
         kill_after = moments.randrange(20, 1200) if kills < KILLS else None
-        errors = []
         for number, message in enumerate(lines(process), 1):
             destination.take(message)
-            if message["type"] == "TRACE" and "error" in message["trace"]:
-                errors.append(message["trace"]["error"])
+            assert "error" not in message.get("trace", {})
             if number == kill_after:
                 process.kill()  # what is in the pipe by now still arrives
         destination.end()
-        assert process.stdout is not None
-        process.stdout.close()
-        done = process.wait(30) == 0
+        is_complete = end(process) == 0
         now_begun = begun(simulator)
-        for table in ACTIVITY:
-            again = before.get(table, {}).keys() & now_begun[table].keys()
-            # Which of these were begun after the last committed state was made: the work of one
-            # interval. Others were in flight then: at most one for each worker.
-            behind = {ident for ident in again if before[table][ident] >= made_at.get(table, 0.0)}
-            assert len(again - behind) <= WORKERS, (table, len(again), len(behind))
-            redone += len(again)
-            asked += len(now_begun[table])
-        assert not errors
-        kills += 0 if done else 1
+        for table, messages in now_begun.items():
+            done = {one for one in messages if is_done(committed[table], (lists[one], one))}
+            assert not done, table
+            repeated += len(before.get(table, set()) & messages)
+            requested += len(messages)
+        kills += not is_complete
         before = now_begun
-        made_at = {table: destination.stream_state(table).get("made_at", 0.0) for table in ACTIVITY}
         assert kills <= KILLS
     assert kills > 2, "the account is too small for this test"
     assert not missing(simulator, destination)
-    assert redone < asked / 2
+    assert repeated < requested / 2
 
 
-def test_cut_behind_any_state_nothing_that_it_counts_is_missing(
+def test_given_every_prefix_of_the_output_then_what_its_states_count_precedes_them(
     simulator: Simulator, tmp_path: Path
 ) -> None:
-    # A slow reader lets the queue and the pipe fill up; a state that overtakes the records it
-    # counts shows only then. Every prefix that ends in a state is a possible cut, so all of them
-    # are checked: what each state counts as done stands before it.
+    # A state that overtakes the records it counts shows only where the output has to wait.
     process = start(simulator, tmp_path, None, 0.0)
-    output = []
-    for number, message in enumerate(lines(process)):
-        if number % 100 == 0:
-            time.sleep(0.02)  # the slow reader itself, not a wait for anything
-        output.append(message)
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.wait(30) == 0
+    output = list(slow_lines(process))
+    assert end(process) == 0
 
+    lists = list_of(simulator.account)
     total: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    list_of: dict[int, int] = {}
     for message in output:
-        if message["type"] == "RECORD" and message["record"]["stream"] in ACTIVITY:
+        if message["type"] == "RECORD" and message["record"]["stream"] in BY_MESSAGE:
             total[message["record"]["stream"]][message["record"]["data"]["MsgID"]] += 1
-        elif message["type"] == "RECORD" and message["record"]["stream"] == "messages":
-            record = message["record"]["data"]
-            list_of[record["MsgID"]] = record["ListID"]
     seen: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     checked = 0
     for message in output:
-        if message["type"] == "RECORD" and message["record"]["stream"] in ACTIVITY:
+        if message["type"] == "RECORD" and message["record"]["stream"] in BY_MESSAGE:
             seen[message["record"]["stream"]][message["record"]["data"]["MsgID"]] += 1
         elif message["type"] == "STATE":
             table = message["state"]["stream"]["stream_descriptor"]["name"]
             state = message["state"]["stream"]["stream_state"]
-            if table not in ACTIVITY or "done" not in state:
-                continue
-            for ident, rows in total[table].items():
-                key = (list_of[ident], ident)
-                done = [(tuple(first), tuple(last)) for first, last in state["done"]]
-                if any(covers(interval, (key, key)) for interval in done):
-                    assert seen[table][ident] == rows, (table, ident)
-                    checked += 1
+            for one, rows in total[table].items():
+                if is_done(state, (lists[one], one)):
+                    assert seen[table][one] == rows, (table, one)
+                    checked += "running" in state
     assert checked > 1000
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
-def test_resumed_from_any_state_of_a_slow_reader_nothing_is_missing(
+def test_given_a_kill_behind_any_state_of_a_slow_reader_then_nothing_is_missing(
     simulator: Simulator, tmp_path: Path, seed: int
 ) -> None:
     destination = Destination()
     cut_at = random.Random(seed).randrange(5, 120)
     process = start(simulator, tmp_path, None, 0.0)
     states = 0
-    for number, message in enumerate(lines(process)):
-        if number % 100 == 0:
-            time.sleep(0.02)  # the slow reader itself
+    for message in slow_lines(process):
         destination.take(message)
         states += message["type"] == "STATE"
         if states == cut_at:
             break
     process.kill()
-    assert process.stdout is not None
-    process.stdout.close()
-    process.wait(30)
+    end(process)
     destination.end()
     process = start(simulator, tmp_path, destination.state, 0.0)
     for message in lines(process):
         destination.take(message)
-    process.stdout.close() if process.stdout else None
-    assert process.wait(30) == 0
+    assert end(process) == 0
     assert not missing(simulator, destination)
 
 
 def test_states_of_a_running_stream_keep_their_distance(
     simulator: Simulator, tmp_path: Path
 ) -> None:
+    began = time.monotonic()
     process = start(simulator, tmp_path, None, INTERVAL)
-    made: dict[str, list[float]] = defaultdict(list)
-    for message in lines(process):
-        if message["type"] == "STATE":
-            state = message["state"]["stream"]
-            made[state["stream_descriptor"]["name"]].append(state["stream_state"]["made_at"])
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.wait(30) == 0
-    assert set(made) == set(TABLES)
-    assert max(map(len, made.values())) > 2
-    for times in made.values():
-        running = times[:-1]  # the last one comes when the stream ends
-        gaps = [after - before for before, after in itertools.pairwise(running)]
-        assert all(gap >= INTERVAL for gap in gaps)
+    states = [message for message in lines(process) if message["type"] == "STATE"]
+    assert end(process) == 0
+    elapsed = time.monotonic() - began
+    numbers: dict[str, int] = defaultdict(int)
+    for message in states:
+        numbers[message["state"]["stream"]["stream_descriptor"]["name"]] += 1
+    assert set(numbers) == set(NINE)
+    assert max(numbers.values()) > 2
+    assert max(numbers.values()) <= elapsed / INTERVAL + 1, "and one when the stream ends"
+
+
+# Full refreshes
+
+
+def small_service() -> DirectService:
+    return DirectService(SimulatorConfig(account=make_account(messages_per_list=8), page_size=10))
+
+
+def truth_of(service: DirectService, table: str) -> list[dict[str, Any]]:
+    """Return what a first sync reads of a table."""
+    truth = Simulator(service.config).truth(since=START_DATE, tables=[table], now=NOW)
+    return truth[table]
+
+
+def cut_in_mid_window(connection: Connection, mode: str) -> set[tuple[int, ...]]:
+    """Sync until some messages of `message_opens` are done; return their keys."""
+    lists = list_of(connection.service.account)
+    for cut in range(40, 400, 20):
+        connection.destination = Destination()
+        outcome = connection.sync(NOW, cut=cut, mode=mode, fails=True, num_workers=2)
+        state = connection.state("message_opens")
+        keys: list[tuple[int, ...]] = [(list_id, one) for one, list_id in lists.items()]
+        done = {key for key in keys if is_done(state, key)}
+        if outcome.is_cut and "running" in state and len(done) >= 3:
+            return done
+    raise AssertionError("no cut was in mid-window")
+
+
+def requested_messages(connection: Connection, operation: str) -> set[int]:
+    requests = connection.service.requests
+    return {one.arguments["MsgID"] for one in requests if one.operation == operation}
+
+
+def test_given_a_full_refresh_is_cut_then_the_next_one_reads_only_the_rest() -> None:
+    service = small_service()
+    connection = Connection(service, ["message_opens"])
+    done = cut_in_mid_window(connection, "full_refresh")
+    committed = list(connection.committed("message_opens"))
+    rest = connection.sync(LATER, mode="full_refresh")
+    assert not requested_messages(connection, OPENS) & {message for _, message in done}
+    both = multiset([*committed, *rest.records("message_opens")])
+    assert set(both) >= set(multiset(truth_of(service, "message_opens")))
+    assert connection.state("message_opens")["synced_to"] == "2024-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("incremental", "full_refresh"), ("full_refresh", "incremental")]
+)
+def test_given_a_cut_window_of_the_other_kind_then_everything_is_read_again(
+    first: str, second: str
+) -> None:
+    service = small_service()
+    connection = Connection(service, ["message_opens"])
+    done = cut_in_mid_window(connection, first)
+    whole = connection.sync(NOW, mode=second)
+    assert requested_messages(connection, OPENS) >= {message for _, message in done}
+    assert not difference(whole.records("message_opens"), truth_of(service, "message_opens"))
+
+
+def test_given_a_complete_state_then_a_full_refresh_reads_everything_again() -> None:
+    service = small_service()
+    connection = Connection(service, ["message_opens"])
+    connection.sync(NOW)
+    whole = connection.sync(NOW, mode="full_refresh")
+    assert not difference(whole.records("message_opens"), truth_of(service, "message_opens"))
+
+
+# What is owed
+
+
+@pytest.mark.parametrize("fault", ["report_gone", "other_fault"])
+def test_given_a_slice_is_owed_then_every_state_owes_it_until_its_records_precede_it(
+    fault: str,
+) -> None:
+    service = small_service()
+    connection = Connection(service, ["message_opens"])
+    lists = list_of(service.account)
+    chosen = truth_of(service, "message_opens")[0]["MsgID"]
+    key = [lists[chosen], chosen]
+    service.config.faults = {fault: {"message_ids": [chosen], "everywhere": True}}
+    first = connection.sync(NOW, fails=True)
+    for state in first.states("message_opens"):
+        assert not is_done(state, tuple(key)), "open in its window, then owed"
+    assert connection.state("message_opens")["owed"][0][0] == key
+
+    service.config.faults = {}
+    second = connection.sync(LATER)
+    rows = [row for row in second.records("message_opens") if row["MsgID"] == chosen]
+    assert rows
+    written = owing = 0
+    for message in second.messages:
+        if message["type"] == "RECORD":
+            written += message["record"]["data"]["MsgID"] == chosen
+        elif message["type"] == "STATE":
+            state = message["state"]["stream"]["stream_state"]
+            is_owed = any(owed[0] == key for owed in state["owed"])
+            owing += is_owed
+            assert is_owed or written == len(rows)
+    assert not connection.state("message_opens")["owed"]
+
+
+@pytest.mark.parametrize("fault", ["report_gone", "other_fault"])
+def test_given_kills_while_a_slice_is_owed_then_it_is_still_read_in_the_end(
+    fault: str, tmp_path: Path
+) -> None:
+    with make_simulator(make_account(messages_per_list=8), latency=0.01) as sim:
+        rows = sim.truth(since=START_DATE, tables=["message_opens"])["message_opens"]
+        chosen = rows[0]["MsgID"]
+        sim.config.faults = {fault: {"message_ids": [chosen], "everywhere": True}}
+        destination = Destination()
+        states = 0
+        for kill_at in (3, 6, None):
+            process = start_quick(sim, tmp_path, destination.state)
+            states = 0
+            for message in lines(process):
+                destination.take(message)
+                states += message["type"] == "STATE"
+                if states == kill_at:
+                    process.kill()
+                    break
+            end(process)
+            destination.end()
+        (owed,) = destination.stream_state("message_opens")["owed"]
+        assert owed[0][1] == chosen
+        sim.config.faults = {}
+        process = start_quick(sim, tmp_path, destination.state)
+        for message in lines(process):
+            destination.take(message)
+        assert end(process) == 0
+        assert set(multiset(destination.committed["message_opens"])) == set(multiset(rows))
+
+
+def start_quick(sim: Simulator, folder: Path, state: Any) -> subprocess.Popen[bytes]:
+    """Start a sync of one table with quick retries."""
+    config = make_config(sim, num_workers=2)
+    read_catalog = catalog(["message_opens"])
+    arguments = harness.files(folder, config=config, catalog=read_catalog, state=state or None)
+    command = harness.command(now=NOW, state_interval=0.0, retries=harness.QUICK)
+    return subprocess.Popen(
+        [*command, "read", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+# States of other forms
+
+
+def read_with(
+    service: DirectService, tables: Iterable[str], states: list[dict[str, Any]]
+) -> tuple[dict[str, int], list[str]]:
+    """Return the number of records of each table, and the log, of a sync with given states."""
+    said: list[str] = []
+    logger = logging.Logger("airbyte.resume")
+    logger.addHandler(_Lines(said))
+    numbers: dict[str, int] = dict.fromkeys(tables, 0)
+    output = SourceListrak(service.at(NOW)).read(
+        logger,
+        make_config(service),
+        ConfiguredAirbyteCatalogSerializer.load(catalog(tables)),
+        [AirbyteStateMessageSerializer.load(state) for state in states],
+    )
+    for message in output:
+        if message.record is not None:
+            numbers[message.record.stream] += 1
+    return numbers, said
+
+
+class _Lines(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
+def stream_state(table: str, state: dict[str, Any], **descriptor: Any) -> dict[str, Any]:
+    return {
+        "type": "STREAM",
+        "stream": {"stream_descriptor": {"name": table, **descriptor}, "stream_state": state},
+    }
+
+
+OLD_STATE = {
+    "version": 1,
+    "synced_to": "2023-12-31T00:00:00Z",
+    "lists": [156, 284],
+    "since": "2023-01-01T05:00:00Z",
+    "test_messages": True,
+    "time_zone": "America/New_York",
+    "skipped": [],
+}
+
+
+def test_given_a_state_of_format_1_then_one_sentence_says_that_all_is_read_again() -> None:
+    service = small_service()
+    tables = ["message_opens", "messages"]
+    numbers, said = read_with(service, tables, [stream_state(t, OLD_STATE) for t in tables])
+    assert numbers == {table: len(truth_of(service, table)) for table in tables}
+    for table in tables:
+        sentences = [line for line in said if line.startswith(f"{table}: The state")]
+        assert len(sentences) == 1
+        assert "earlier version" in sentences[0]
+        assert "from the start date" in sentences[0]
+
+
+@pytest.mark.parametrize("form", ["no namespace", "empty namespace", "namespace", "global"])
+def test_given_the_state_of_a_complete_sync_in_any_form_then_it_is_found(form: str) -> None:
+    service = small_service()
+    connection = Connection(service, ["message_opens"])
+    connection.sync(NOW)
+    state = connection.state("message_opens")
+    descriptor = {
+        "no namespace": {},
+        "empty namespace": {"namespace": ""},
+        "namespace": {"namespace": "listrak"},
+        "global": {},
+    }[form]
+    message = stream_state("message_opens", state, **descriptor)
+    if form == "global":
+        message = {
+            "type": "GLOBAL",
+            "global": {"stream_states": [message["stream"]], "shared_state": {"anything": 1}},
+        }
+    numbers, _ = read_with(service, ["message_opens"], [message])
+    assert numbers["message_opens"] < len(truth_of(service, "message_opens")) / 4
+
+
+def test_given_no_state_in_any_form_then_everything_is_read_without_a_remark() -> None:
+    service = small_service()
+    for states in ([], [stream_state("messages", {})]):
+        numbers, said = read_with(service, ["messages"], states)
+        assert numbers["messages"] == len(truth_of(service, "messages"))
+        assert not [line for line in said if line.startswith("messages: The state")]
+
+
+def test_given_a_state_of_a_later_version_then_a_config_error_names_the_table() -> None:
+    service = small_service()
+    with pytest.raises(
+        AirbyteTracedException, match=r"state of messages .* later version"
+    ) as error:
+        read_with(service, ["messages"], [stream_state("messages", {"version": 3})])
+    assert error.value.failure_type is FailureType.config_error

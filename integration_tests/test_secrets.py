@@ -1,55 +1,89 @@
-"""Neither the password nor a row's content is printed, and neither goes anywhere else."""
+"""Neither the password nor the content of a row is printed, and neither is sent elsewhere."""
 
 from __future__ import annotations
 
 import base64
 import http.client
+import itertools
 import json
 import socket
 import socketserver
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
 
-from integration_tests.conditions import SINCE, Ahead, check, read, requests, selected, simulator
-from integration_tests.harness import Result
-from integration_tests.simulator import FAULTS, Simulator
-from source_listrak.soap import faults as decided
+from integration_tests.harness import (
+    START_DATE,
+    Result,
+    catalog,
+    check,
+    make_config,
+    make_simulator,
+    read,
+    requests,
+    run,
+)
+from integration_tests.simulator import FAULTS, Simulator, SimulatorConfig
+from source_listrak.soap import faults
 
 PASSWORD = "S3cr&t<\"'> @ö\\%/pass"
 SPELLINGS = (
     PASSWORD,
     escape(PASSWORD),
     escape(PASSWORD, {'"': "&quot;", "'": "&apos;"}),
+    escape(PASSWORD, {'"': "&quot;", "'": "&#39;"}),
+    escape(PASSWORD, {'"': "&quot;", "'": "&#x27;"}),
     escape(PASSWORD, {'"': "&#34;", "'": "&#39;"}),
+    escape(PASSWORD, {'"': "&quot;", "'": "&#39;"}).replace("ö", "&#246;"),
     json.dumps(PASSWORD)[1:-1],
     json.dumps(PASSWORD, ensure_ascii=False)[1:-1],
     json.dumps(escape(PASSWORD))[1:-1],
     quote(PASSWORD),
     quote(PASSWORD, safe=""),
+    quote_plus(PASSWORD),
+    quote(PASSWORD, safe="").replace("%C3%B6", "%c3%b6"),
     base64.b64encode(PASSWORD.encode()).decode(),
 )
+ADDRESSES = (
+    "jane.roe@customer.example",
+    "jane.roe%40customer.example",
+    "GET /contacts?email=jane.roe%40customer.example&list=7",
+    "jane.roe&#64;customer.example",
+    "jane.roe&#x40;customer.example",
+    "jane.roe\\u0040customer.example",
+    '"jane roe"@customer.example',
+    "&quot;jane roe&quot;@customer.example",
+    '\\"jane roe\\"@customer.example',
+    "jane.roe@[10.0.0.1]",
+    "jane.roe @ customer.example",
+    "o'jane-roe@customer.example",
+    "jane,roe@customer.example",
+    "<jane.roe@customer.example>",
+)
+PRIVATE_PARTS = ("jane", "roe", "customer.example")
 
 
 def printed(result: Result) -> str:
-    """Return all that was written but records, which are what is asked for."""
+    """Return all that was written but records, which are what was requested."""
     lines = [line for line in result.stdout.split("\n") if not line.startswith('{"type":"RECORD"')]
     return "\n".join([*lines, result.stderr])
 
 
 def content(sim: Simulator) -> set[str]:
-    """Return texts of rows that could not stand in a log line by accident."""
+    """Return texts of rows that could not be in a log line by accident."""
     found = set()
-    for table, rows in sim.truth(since=SINCE).items():
+    for table, rows in sim.truth(since=START_DATE).items():
         for row in rows:
             for name, value in row.items():
                 if isinstance(value, str) and len(value) > 7 and name != "AdditionMethod":
@@ -60,6 +94,7 @@ def content(sim: Simulator) -> set[str]:
 
 
 def leaks(sim: Simulator, result: Result) -> list[str]:
+    """Return what was printed of the password and of rows."""
     text = printed(result)
     # As it was written, and as a reader of the JSON sees it.
     plain = text.replace('\\"', '"').replace("\\\\", "\\")
@@ -67,87 +102,65 @@ def leaks(sim: Simulator, result: Result) -> list[str]:
     return [word for word in words if word in text or word in plain]
 
 
-def run_logged(case: tuple[str, str]) -> tuple[list[str], Result]:
-    fault, way = case
-    faults = {} if fault == "none" else {fault: {"rate": 0.6, "everywhere": True, "after": 2}}
-    with simulator(faults, password=PASSWORD) as sim:
-        result = read(
-            sim,
-            options=["--debug"] if way == "--debug" else [],
-            environment={"LOG_LEVEL": "debug"} if way == "LOG_LEVEL" else None,
-        )
-        return leaks(sim, result), result
+QUICKLY = {"none", "invalid_logon", "other_fault", "truncated_xml", "text_in_result"}
 
 
-QUICKLY = {
-    ("invalid_logon", "--debug"),
-    ("other_fault", "--debug"),
-    ("ws_exception", "LOG_LEVEL"),
-    ("truncated_xml", "--debug"),
-    ("illegal_characters", "LOG_LEVEL"),
-    ("xinclude", "--debug"),
-    ("none", "--debug"),
-    ("none", "LOG_LEVEL"),
-}
-CASES = [
-    pytest.param((fault, way), marks=() if (fault, way) in QUICKLY else pytest.mark.slow)
-    for fault in ("none", *sorted(FAULTS))
-    for way in ("--debug", "LOG_LEVEL")
-]
-
-
-@pytest.fixture(scope="module")
-def logged(
-    request: pytest.FixtureRequest,
-) -> Iterator[Ahead[tuple[str, str], tuple[list[str], Result]]]:
-    ahead = Ahead(selected(request.session.items, "case", __name__), run_logged)
-    yield ahead
-    ahead.close()
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault in QUICKLY else pytest.mark.slow)
+        for fault in ("none", *sorted(FAULTS))
+    ],
+)
 def test_given_any_fault_at_the_lowest_log_level_then_no_secret_and_no_row_is_printed(
-    case: tuple[str, str], logged: Any
+    fault: str,
 ) -> None:
-    found, result = logged[case]
-    assert found == []
+    injected = {} if fault == "none" else {fault: {"rate": 0.6, "everywhere": True, "after": 2}}
+    with make_simulator(faults=injected, password=PASSWORD) as sim:
+        result = read(sim, options=["--debug"], environment={"LOG_LEVEL": "debug"})
+        assert leaks(sim, result) == []
     assert len(printed(result)) > 1000, "it did log"
 
 
-class Answer(BaseHTTPRequestHandler):
-    """A service that answers a fault which says all it heard, as careless services do."""
+class Service(BaseHTTPRequestHandler):
+    """Answers every request with what its server makes of it, as an error."""
 
     protocol_version = "HTTP/1.1"
-    text = ""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.heard.append(body)  # type: ignore[attr-defined]
-        said = self.server.say(body)  # type: ignore[attr-defined]
+        self.server.received.append(body)  # type: ignore[attr-defined]
+        response = self.server.respond(body)  # type: ignore[attr-defined]
         self.send_response(500)
-        self.send_header("Content-Length", str(len(said)))
+        self.send_header("Content-Length", str(len(response)))
         self.end_headers()
-        self.wfile.write(said)
+        self.wfile.write(response)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Listener(socketserver.ThreadingTCPServer):
+    """A server that keeps what it received."""
+
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, say: Any, handler: type[BaseHTTPRequestHandler] = Answer) -> None:
+    def __init__(
+        self,
+        respond: Callable[[str], bytes] = lambda _: b"",
+        handler: type[BaseHTTPRequestHandler] = Service,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), handler)
-        self.say = say
-        self.heard: list[str] = []
+        self.respond = respond
+        self.received: list[str] = []
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -162,66 +175,103 @@ def listening(listener: Listener) -> Iterator[Listener]:
         listener.server_close()
 
 
-class Target:
-    """What `check` needs to know of a service that is no simulator."""
+@dataclass
+class Elsewhere:
+    """A service that is no simulator."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.config = type("Login", (), {"user_name": "demo", "password": PASSWORD})()
+    url: str
+    config: SimulatorConfig = field(default_factory=lambda: SimulatorConfig(password=PASSWORD))
 
 
-def test_given_a_fault_that_echoes_the_request_then_password_and_address_are_masked() -> None:
-    def echo(request: str) -> bytes:
-        said = f"{escape(request)} {escape(PASSWORD)} failed for somebody@example.com"
-        return (
-            '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
-            f"<soap:Fault><faultstring>{said[-200:]}"
-            "</faultstring></soap:Fault></soap:Body></soap:Envelope>"
-        ).encode()
+def fault_with(text: str) -> bytes:
+    """Return a SOAP fault with a text."""
+    return (
+        '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+        f"<soap:Fault><faultstring>{escape(text)}</faultstring></soap:Fault></soap:Body>"
+        "</soap:Envelope>"
+    ).encode()
 
-    with listening(Listener(echo)) as listener:
-        result = check(Target(f"http://127.0.0.1:{listener.port}/"), options=["--debug"])  # type: ignore[arg-type]
-    assert escape(PASSWORD) in listener.heard[0], "it was sent"
-    text = printed(result)
-    assert "somebody" not in text
+
+def test_given_a_fault_that_repeats_the_request_then_the_password_is_masked() -> None:
+    with listening(
+        Listener(lambda request: fault_with(f"{request[-250:]} {PASSWORD}"))
+    ) as listener:
+        url = f"http://127.0.0.1:{listener.port}/"
+        result = check(Elsewhere(url), options=["--debug"])
+    assert escape(PASSWORD) in listener.received[0], "it was sent"
     assert "****" in result.connection["message"]
-    assert not [spelling for spelling in SPELLINGS if spelling in text]
+    assert not [spelling for spelling in SPELLINGS if spelling in printed(result)]
+
+
+@pytest.mark.parametrize("texts", [SPELLINGS[:-1], ADDRESSES], ids=["passwords", "addresses"])
+def test_given_faults_that_spell_secrets_in_any_way_then_none_is_printed(
+    texts: tuple[str, ...],
+) -> None:
+    texts_in_turn = itertools.cycle(texts)
+    with listening(
+        Listener(lambda _: fault_with(f"before {next(texts_in_turn)} behind"))
+    ) as listener:
+        url = f"http://127.0.0.1:{listener.port}/"
+        result = run(
+            "read",
+            config=make_config(Elsewhere(url)),
+            catalog=catalog(["lists"]),
+            options=["--debug"],
+            retries={"attempts": len(texts) + 1, "seconds": 0.0, "longest_wait": 0.01},
+        )
+        assert len(listener.received) >= len(texts)
+    text = printed(result)
+    assert text.count("before") >= len(texts), "the rest of each text was printed"
+    plain = text.replace('\\"', '"').replace("\\\\", "\\")
+    private = (*SPELLINGS, *PRIVATE_PARTS)
+    assert not [part for part in private if part in text or part in plain]
+
+
+def test_given_a_fault_of_one_long_word_then_it_delays_nothing() -> None:
+    # A search for addresses from each character of it on would take a minute and a half.
+    with listening(Listener(lambda _: fault_with("x" * 250_000))) as listener:
+        began = time.monotonic()
+        result = check(Elsewhere(f"http://127.0.0.1:{listener.port}/"))
+        assert time.monotonic() - began < 30
+        assert len(listener.received) > 1
+    assert result.connection["message"].startswith(faults.OTHER_FAULT.message)
+    assert len(result.connection["message"]) < 1000
 
 
 def test_given_a_redirect_then_it_is_not_followed() -> None:
-    with listening(Listener(lambda _: b"")) as elsewhere:
+    with listening(Listener()) as elsewhere:
         where = f"http://127.0.0.1:{elsewhere.port}/"
-        with simulator({"redirect": 1.0}, redirect_to=where) as sim:
+        with make_simulator(faults={"redirect": 1.0}, redirect_to=where) as sim:
             result = check(sim)
-    assert result.connection["message"].startswith(decided.REDIRECT.message)
-    assert not elsewhere.heard
+    assert result.connection["message"].startswith(faults.REDIRECT.message)
+    assert not elsewhere.received
 
 
 # A proxy of the environment
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Forwards what it is asked for with an absolute URL."""
+    """Forwards requests whose URL is absolute."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        self.server.heard.append(self.headers.get("Proxy-Authorization", ""))  # type: ignore[attr-defined]
+        self.server.received.append(self.headers.get("Proxy-Authorization", ""))  # type: ignore[attr-defined]
         target = urlsplit(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         connection = http.client.HTTPConnection(target.hostname or "", target.port)
         connection.request("POST", target.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        data = answer.read()
+        response = connection.getresponse()
+        data = response.read()
         connection.close()
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.headers["Content-Type"])
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class RefusingProxy(Proxy):
@@ -240,38 +290,39 @@ def environment(proxy: Listener, **more: str) -> dict[str, str]:
 
 
 def test_given_a_proxy_in_the_environment_then_it_is_used_and_its_password_is_not_printed() -> None:
-    with simulator() as sim, listening(Listener(None, Proxy)) as proxy:
+    with make_simulator() as sim, listening(Listener(handler=Proxy)) as proxy:
         result = check(sim, environment=environment(proxy), options=["--debug"])
         assert result.connection["status"] == "SUCCEEDED"
-        assert proxy.heard == ["Basic " + base64.b64encode(b"who:proxy@pass").decode()]
+        assert set(proxy.received) == {"Basic " + base64.b64encode(b"who:proxy@pass").decode()}
+        assert len(proxy.received) == requests(sim)
         assert "proxy@pass" not in printed(result)
         assert "proxy%40pass" not in printed(result)
 
 
-def test_given_the_host_is_among_those_without_proxy_then_it_is_asked_directly() -> None:
-    with simulator() as sim, listening(Listener(None, Proxy)) as proxy:
+def test_given_a_host_without_proxy_then_requests_go_there_directly() -> None:
+    with make_simulator() as sim, listening(Listener(handler=Proxy)) as proxy:
         without = environment(proxy, no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
         result = check(sim, environment=without)
         assert result.connection["status"] == "SUCCEEDED"
-        assert proxy.heard == []
-        assert requests(sim) == 1
+        assert proxy.received == []
+        assert requests(sim) == 2
 
 
-def test_given_the_proxy_refuses_its_password_then_the_person_reads_that_it_is_the_proxys() -> None:
-    with simulator() as sim, listening(Listener(None, RefusingProxy)) as proxy:
+def test_given_the_proxy_refuses_its_password_then_it_is_named() -> None:
+    with make_simulator() as sim, listening(Listener(handler=RefusingProxy)) as proxy:
         result = check(sim, environment=environment(proxy))
         assert requests(sim) == 0
-    assert result.connection["message"].startswith(decided.PROXY_LOGIN.message)
+    assert result.connection["message"].startswith(faults.PROXY_LOGIN.message)
 
 
 # TLS
 
 
 class Secure(Listener):
-    """A service with a certificate that nobody vouches for."""
+    """A service whose certificate no authority of this machine signed."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(lambda _: b"")
+        super().__init__()
         certificate, key = folder / "certificate.pem", folder / "key.pem"
         subprocess.run(
             [
@@ -294,24 +345,20 @@ class Secure(Listener):
 
 
 @pytest.mark.parametrize("bundle", ["", "own"])
-def test_given_a_certificate_that_nobody_vouches_for_then_no_password_is_sent(
-    bundle: str, tmp_path: Path
-) -> None:
+def test_given_an_unknown_authority_then_no_password_is_sent(bundle: str, tmp_path: Path) -> None:
     try:
         secure = Secure(tmp_path)
     except FileNotFoundError:
         pytest.skip("no openssl to make a certificate with")
     trusted = {"REQUESTS_CA_BUNDLE": str(secure.certificate)} if bundle else {}
     with listening(secure):
-        result = check(
-            Target(f"https://127.0.0.1:{secure.port}/"),  # type: ignore[arg-type]
-            environment=trusted,
-        )
+        service = Elsewhere(f"https://127.0.0.1:{secure.port}/")
+        result = check(service, environment=trusted)
     if bundle:
-        # Vouched for by this machine's own authorities, it is heard.
-        assert result.connection["message"].startswith(decided.SERVER_ERROR.message)
-        assert escape(PASSWORD) in secure.heard[0]
+        # Among the machine's own authorities, it is trusted.
+        assert result.connection["message"].startswith(faults.SERVER_ERROR.message)
+        assert escape(PASSWORD) in secure.received[0]
     else:
-        assert result.connection["message"].startswith(decided.TLS.message)
-        assert not secure.heard
-        assert secure.connections == 1, "asked once"
+        assert result.connection["message"].startswith(faults.TLS.message)
+        assert not secure.received
+        assert secure.connections == 1, "no retry"

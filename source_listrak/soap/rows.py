@@ -68,7 +68,6 @@ class RowReader:
     :param schema: the table's JSON schema, whose properties are the elements of a row
     :param date_columns: plain strings that hold dates, see `DateReader.date_text`
     :param key_columns: columns where a value of the wrong type makes the response malformed
-    :param result_required: whether a missing result is an error instead of an empty page
     """
 
     def __init__(
@@ -80,13 +79,11 @@ class RowReader:
         *,
         date_columns: Collection[str] = (),
         key_columns: Collection[str] = (),
-        result_required: bool = False,
     ) -> None:
         self._operation = operation
         self._row = row
         self._columns = _columns(schema, dates, date_columns)
         self._key_columns = frozenset(key_columns)
-        self._result_required = result_required
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
@@ -122,8 +119,6 @@ class RowReader:
         is_present = any(not _is_nil(result) for result in results)
         if len(results) > 1 or (rows and not is_present):
             raise MalformedResponse(f"the response does not hold one {self._operation}Result")
-        if self._result_required and not is_present:
-            raise MalformedResponse(f"the response holds no {self._operation}Result")
         if not rows and beside_rows:  # renamed rows, whose text must not be shown
             raise MalformedResponse(f"the result holds no {self._row} but other elements")
         if not rows and any(local_name(element) != "WSException" for element in beside):

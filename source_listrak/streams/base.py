@@ -87,7 +87,6 @@ class ListrakStream(HttpStream):
                 session.dates,
                 date_columns=table.dates,
                 key_columns=[column for column in table.key if column not in table.added],
-                result_required=table.parent == "login",
             )
         super().__init__()
 

@@ -30,7 +30,6 @@ class Contract:
     row: str
     date_columns: tuple[str, ...] = ()
     key_columns: tuple[str, ...] = ()
-    result_required: bool = False
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -45,7 +44,6 @@ class Contract:
             DATES,
             date_columns=self.date_columns,
             key_columns=self.key_columns,
-            result_required=self.result_required,
         )
 
 
@@ -61,7 +59,6 @@ LISTS = Contract(
     "GetContactListCollection",
     "WSContactList",
     key_columns=("ListID",),
-    result_required=True,
 )
 MESSAGES = Contract(
     "messages", "ReportListMessageActivity", "WSMessageActivity", key_columns=("MsgID",)

@@ -378,17 +378,6 @@ def test_an_empty_page_has_an_absent_nil_or_empty_result_and_nothing_else(
     assert read == Page([], is_present, 0, {})
 
 
-@pytest.mark.parametrize("spelling", ["missing", "nil"])
-def test_a_required_result_that_is_missing_is_an_error(spelling: str) -> None:
-    result, _ = _empty(LISTS)[spelling]
-    with pytest.raises(MalformedResponse, match="no GetContactListCollectionResult"):
-        LISTS.reader().read(page(LISTS, result=result))
-
-
-def test_a_required_result_may_be_empty() -> None:
-    assert LISTS.reader().read(page(LISTS)) == Page([], True, 0, {})
-
-
 TOKEN = "[InvalidLogonAttempt]"
 FAULT = f"<Fault><faultstring>{TOKEN}</faultstring></Fault>"
 # Each an HTTP 200 that has no rows, and no errors where they are documented.
