@@ -43,14 +43,14 @@ ROWS_IN_ORDER, ORDERED_SHARE = 10, 0.95
 neighbors out of it."""
 STEADY_OPENS = 10
 """Opens within 20 minutes, after which a whole hour without any is out of the question."""
-LISTS, TRIED, PAGES = 5, 3, 5
+LISTS, TRIED, PAGES = 3, 3, 5
 ZONES = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC")
 SECOND, HOUR, DAY, YEAR = (timedelta(seconds=n) for n in (1, 3_600, 86_400, 365 * 86_400))
 
 _DATE = re.compile(rb"Date>((?!0001-)[^<]+)<")
 _OFFSET = re.compile(rb"(T\d\d:\d\d:\d\d(?:\.\d+)?)(?:Z|[+-]\d\d:\d\d)(?=<)")
 _LAYOUT = re.compile(
-    r"(?P<ISO>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d+))?)(?P<offset>Z|[+-]\d\d:\d\d)?"
+    r"(?P<ISO>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d+))?)(?P<ISO_with_offset>Z|[+-]\d\d:\d\d)?"
     r"|(?P<US>\d+/\d+/\d{4} \d+:\d\d:\d\d\W[AP]M)"
 )
 
@@ -153,10 +153,12 @@ def counter_meaning(count: int, rows: Rows) -> Conclusion:
     if rows and not count:
         text = "nothing: it is zero where there are rows (certain)"
         return Conclusion(text, "skip_inactive_messages: false")
+    if count > len(rows) or not rows:
+        raise CannotTell("there are fewer rows than it says" if count else "there are no rows")
     if count not in (people, len(rows)):
         return Conclusion("neither contacts nor events (likely)")
     if people == len(rows):
-        raise CannotTell("no contact came twice" if rows else "there are no rows")
+        raise CannotTell("no contact came twice")
     return Conclusion("contacts (likely)" if count == people else "events (likely)")
 
 
@@ -187,9 +189,10 @@ def layouts(answers: Answers) -> Conclusion:
     matches = [_LAYOUT.fullmatch(text) for one in answers.values() for text in one.dates]
     if not matches:
         raise CannotTell("no date was seen")
-    names = {match.lastgroup or "ISO" if match else "another layout" for match in matches}
+    names = {str(match.lastgroup) if match else "another_layout" for match in matches}
     digits = max(len(match[2] or "") if match else 0 for match in matches)
-    return Conclusion(f"{', '.join(sorted(names))}; at most {digits} fraction digits (certain)")
+    text = ", ".join(sorted(names)).replace("_", " ")
+    return Conclusion(f"{text}; at most {digits} fraction digits (certain)")
 
 
 def whole_seconds(texts: Sequence[str]) -> list[str]:
@@ -210,7 +213,7 @@ def operations(answers: Answers) -> Conclusion:
 def gone_reports(answers: Answers) -> Conclusion:
     """Report how many reports the service no longer has."""
     reports = {call[:2]: one.fault == faults.REPORT_GONE.name for call, one in answers.items()}
-    return Conclusion(f"{sum(reports.values())} of {len(reports)}, the oldest messages included")
+    return Conclusion(f"{sum(reports.values())} of {len(reports)} requested")
 
 
 def by(column: str) -> Callable[[Row], str]:
@@ -226,12 +229,13 @@ class Probe:
 
     def __init__(self, config: ListrakConfig, settings: Settings) -> None:
         self._config = config.model_copy(update={"time_zone": "UTC"})
+        self._zone, self._now = config.time_zone, settings.now()
+        self._wall = self._now.replace(tzinfo=None)
+        self._since = config.since(self._now).replace(tzinfo=None)
         # Silent, because the service's own texts can hold names.
         logger = logging.Logger(COMMAND, logging.CRITICAL + 1)
         policy = replace(settings.read_policy, attempts=2, seconds=0.0)
         self._connection = SourceListrak(settings).connect(self._config, policy, logger)
-        self._zone, self._now = config.time_zone, settings.now()
-        self._wall = self._now.replace(tzinfo=None)
         self._answers: dict[Call, Answer] = {}
 
     def conclusions(self) -> Iterator[tuple[str, Conclusion]]:
@@ -247,10 +251,8 @@ class Probe:
             self._rows("message_sends", busiest, page=page)
         for page in (1, 2, BEYOND_THE_END):
             self._rows("subscribed_contacts", lists[:1], page=page)
-        opened, clicked = (
-            self._readable(messages, "OpenCount"),
-            self._readable(messages, "ClickCount"),
-        )
+        opened = self._readable(messages, "OpenCount")
+        clicked = self._readable(messages, "ClickCount")
         conversations = sorted(self._rows("conversations", lists), key=by("PublishedDate"))[-TRIED:]
         ids = {**lists[0], **dict(*opened[:1]), **dict(*conversations[-1:])}
         steps: list[tuple[str, Rows, Callable[[Row], Conclusion]]] = [
@@ -262,8 +264,8 @@ class Probe:
             ("Range of opens", opened, self._range("message_opens")),
             ("Time zone", messages[: -TRIED - 1 : -1], self._time_zone),
             ("Mail of conversations in messages", conversations, self._mail_in(messages)),
-            ("Gone reports", lists[:1], self._gone),
             ("Failing operations", [ids], self._operations),
+            ("Gone reports", lists[:1], self._gone),
             ("Page size", [ids], lambda _: page_size(paged_reports(answers))),
             ("Empty page", [ids], lambda _: empty_page(answers)),
             ("Layout of dates", [ids], lambda _: layouts(answers)),
@@ -382,7 +384,7 @@ class Probe:
                     text in whole_seconds(self._fetch(name, parent, span).dates)
                     for span in ((at, at + SECOND), (at - SECOND, at))
                 )
-                return range_ends(starts, ends, len(whole_seconds(texts)) < len(texts))
+                return range_ends(starts, ends, any("." in one for one in texts))
             raise CannotTell("no ISO date without a fraction of a second")
 
         return look
@@ -428,8 +430,8 @@ class Probe:
 
     def _gone(self, one: Row) -> Conclusion:
         """Look at the oldest messages that a sync reads."""
-        start = self._config.since(self._now).replace(tzinfo=None)
-        oldest = sorted(self._rows("messages", [one], (start, start + YEAR)), key=by("SendDate"))
+        span = (self._since, self._since + YEAR)
+        oldest = sorted(self._rows("messages", [one], span), key=by("SendDate"))
         self._rows("message_opens", oldest[:TRIED])
         return gone_reports(self._answers)
 

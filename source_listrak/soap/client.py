@@ -27,9 +27,6 @@ from source_listrak.soap.xml import (
 )
 
 LONGEST_RETRY_AFTER = 300.0
-PARALLEL_TREES = 2
-"""Responses that are parsed at once: a tree takes thirty times the memory of its text, and Python
-turns only one at a time into rows."""
 REPORTED_WAIT = 5.0
 """Seconds; longer waits for a 429 or 503 are reported to the caller."""
 
@@ -155,7 +152,6 @@ class SoapClient:
         self._logger = logger
         self._limits = limits or Limits()
         self._login_lock = threading.Lock()
-        self._trees = threading.BoundedSemaphore(PARALLEL_TREES)
         self._login = login and partial(
             login,
             SoapClient(
@@ -227,8 +223,7 @@ class SoapClient:
         except TransportError as error:
             fault, detail = error.fault, error.detail
         else:
-            with self._trees:
-                result = _read(response, parse)
+            result = _read(response, parse)
             if isinstance(result, Page):
                 return result
             fault, detail = result

@@ -91,18 +91,19 @@ class RowReader:
         :param content_type: the HTTP header, for its charset
         :raises ResponseError: one of its subclasses, whatever the bytes are, and no other error
         """
-        document = parse(body, content_type)
-        rows, is_present = self._find_rows(document.root)
-        wrong: dict[str, int] = {}
-        records = [
-            _record(row, self._columns, wrong) for row in rows if len(row) or not _is_nil(row)
-        ]
+        document = parse(body, content_type, self._row, self._make_taker)
+        is_present = self._check(document.root)
+        records, wrong = document.taken.records, document.taken.wrong
         for column in self._key_columns.intersection(wrong):
             raise MalformedResponse(f"{column} of a {self._row} is not of its type")
         return Page(records, is_present, document.removed_characters, wrong)
 
-    def _find_rows(self, envelope: etree._Element) -> tuple[list[etree._Element], bool]:
-        """Return the rows, and whether there was a result, once nothing else is in the envelope.
+    def _make_taker(self) -> _RowTaker:
+        names = (f"{self._operation}Result", f"{self._operation}Response", "Body", "Envelope")
+        return _RowTaker(names, self._columns)
+
+    def _check(self, envelope: etree._Element) -> bool:
+        """Return whether there was a result, once nothing but rows is in the envelope.
 
         A response without rows must be empty: an unknown element or text could be an error, and
         would otherwise look like the end of the pages.
@@ -123,7 +124,28 @@ class RowReader:
             raise MalformedResponse(f"the result holds no {self._row} but other elements")
         if not rows and any(local_name(element) != "WSException" for element in beside):
             raise InBandError(_joined(map(all_text, beside)))
-        return rows, is_present
+        return is_present
+
+
+class _RowTaker:
+    """Makes records of the rows of a result, and empties them."""
+
+    def __init__(self, around: tuple[str, ...], columns: _Columns) -> None:
+        self.records: list[Row] = []
+        self.wrong: dict[str, int] = {}
+        self._around = around
+        self._columns = columns
+        self._result: etree._Element | None = None
+
+    def take(self, element: etree._Element) -> None:
+        parent = element.getparent()
+        if parent is not self._result:
+            if tuple(map(local_name, element.iterancestors())) != self._around:
+                return
+            self._result = parent
+        if len(element) or not _is_nil(element):
+            self.records.append(_record(element, self._columns, self.wrong))
+        del element[:]
 
 
 def _divide(

@@ -171,10 +171,12 @@ class CurlTransport:
         content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE)
         status = curl.getinfo(pycurl.RESPONSE_CODE)
         retry_after = float(curl.getinfo(pycurl.RETRY_AFTER))
+        received = b"".join(chunks)
+        chunks.clear()  # an idle connection keeps the function that collects them
         self._idle.append(curl)
         return Response(
             status,
-            _decompressed(b"".join(chunks), self._limits.body_bytes),
+            _decompressed(received, self._limits.body_bytes),
             content_type.decode("latin-1") if content_type else None,
             retry_after,
         )

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
+from typing import Generic, Protocol, TypeVar
 
 from lxml import etree
 
@@ -42,34 +45,53 @@ class OversizedResponse(ResponseError):
     """More markup than fits into memory."""
 
 
+class Taker(Protocol):
+    """Takes elements while a response is parsed."""
+
+    def take(self, element: etree._Element) -> None:
+        """Read an element that is complete, and empty it if it is not needed any more."""
+
+
+T = TypeVar("T", bound=Taker)
+
+
 @dataclass(frozen=True, slots=True)
-class Document:
+class Document(Generic[T]):
     """One SOAP envelope.
 
     :ivar root: the element `Envelope`
+    :ivar taken: what took the elements that were asked for
     :ivar removed_characters: how many characters were dropped because XML 1.0 forbids them
     """
 
     root: etree._Element
+    taken: T
     removed_characters: int
 
 
-def parse(body: bytes, content_type: str | None = None) -> Document:
+def parse(body: bytes, content_type: str | None, name: str, take: Callable[[], T]) -> Document[T]:
     """Return the envelope that a response contains.
 
+    Elements of one name are taken while it is parsed, since a whole tree takes thirty times the
+    memory of its text.
+
     :param content_type: the HTTP header, for its charset
+    :param name: the local name of the elements to take
+    :param take: makes what takes them, again when the response has to be parsed again
     :raises ResponseError: one of its subclasses, whatever the bytes are, and no other error
     """
     data = _as_utf8(body, content_type)
     _refuse_document_type(data)
-    root, removed = _tree(data), 0
+    removed, taken = 0, take()
+    root = _tree(data, name, taken)
     if root is None:
         # Only now, so that clean responses do not pay for the search.
         data, removed = _without_forbidden(data)
         _refuse_document_type(data)  # again: what was removed may have hidden one
-        root = _tree(data) if removed else None
+        taken = take()
+        root = _tree(data, name, taken) if removed else None
     if root is not None and local_name(root) == "Envelope":
-        return Document(root, removed)
+        return Document(root, taken, removed)
     if _is_html(data, content_type) or (root is not None and local_name(root).lower() == "html"):
         raise HtmlPage("the response is a web page")
     if root is None:
@@ -171,14 +193,16 @@ def _is_html(data: bytes, content_type: str | None) -> bool:
     return _HTML_TAG.match(data, _prolog_end(data)) is not None
 
 
-def _tree(data: bytes) -> etree._Element | None:
+def _tree(data: bytes, name: str, taker: Taker) -> etree._Element | None:
     """Return the root, None for what is not well-formed or nested too deeply."""
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
         raise OversizedResponse("the response contains more markup than fits into memory")
     is_huge = len(data) > _HUGE
-    # A parser for each response: a shared one would make threads wait for each other. By default
-    # it loads nothing from elsewhere.
-    parser = etree.XMLParser(
+    # By default it loads nothing from elsewhere.
+    events = etree.iterparse(
+        BytesIO(data),
+        events=("end",),
+        tag=f"{{*}}{name}",
         encoding="utf-8",
         resolve_entities=False,
         remove_comments=True,
@@ -187,10 +211,12 @@ def _tree(data: bytes) -> etree._Element | None:
         huge_tree=is_huge,
     )
     try:
-        root: etree._Element = etree.fromstring(data, parser)
-    except (etree.LxmlError, ValueError):
+        for _, element in events:
+            taker.take(element)
+    except etree.LxmlError:
         return None
-    return None if is_huge and _is_too_deep(root) else root
+    root = events.root
+    return None if root is None or (is_huge and _is_too_deep(root)) else root
 
 
 def _is_too_deep(root: etree._Element) -> bool:

@@ -164,12 +164,16 @@ class SlicePartition(Partition):
         name, lists = self._stream.table.name, self.slice_read.slice.only_lists
         try:
             for rows in self._rows():
-                if lists is not None:
-                    rows = [row for row in rows if row.get("ListID") in lists]
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
-                records = [row for row in rows if row]
+                records = [
+                    row for row in rows if row and (lists is None or row.get("ListID") in lists)
+                ]
                 self._stream.counts.add(records=len(records))
-                yield from as_batches(name, records)
+                batches = list(as_batches(name, records))
+                # Rows take five times the memory of their text, and the queue may be full.
+                rows.clear()
+                records.clear()
+                yield from batches
         except Exception as error:
             self.slice_read.error = self.slice_read.error or error
 

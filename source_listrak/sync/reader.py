@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -125,29 +125,35 @@ class Part:
         self.next: Part | None = None
         self.is_requested = False
         self.completes = False
-        self._first_rows: Rows = []
+        self._first_keys: frozenset[int] = frozenset()
+        self._is_blank = False
         self._error: Exception | None = None
         self._is_known = threading.Event()
 
-    def publish(self, rows: Rows, error: Exception | None = None) -> None:
-        """Make the rows of the first page, or its error, known to the part before."""
-        if not self._is_known.is_set():
-            self._first_rows = rows
-            self._error = error
-            self._is_known.set()
-
-    def missed(self, rows: Rows, is_telling: Callable[[Mapping[str, Any]], bool]) -> Rows:
-        """Return the rows that were not on the first page; wait for that page.
+    def publish(self, rows: Rows, is_telling: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Make the rows of the first page known to the part before.
 
         :param is_telling: returns whether a row identifies a page
-        :raises ListrakError: the first page could not be fetched
+        """
+        self._first_keys = _keys(filter(is_telling, rows))
+        self._is_blank = bool(rows) and not self._first_keys
+        self._is_known.set()
+
+    def fail(self, error: Exception) -> None:
+        """Make it known that the first page may never be."""
+        self._error = error
+        self._is_known.set()
+
+    def missed(self, rows: Rows) -> Rows:
+        """Return the rows that were not on the first page; wait for that page.
+
+        :raises ListrakError: the part failed
         """
         self._is_known.wait()
         if self._error is not None:
             raise self._error
-        known = list(filter(is_telling, self._first_rows))
         # Where no row identifies the first page, there is nothing to look for.
-        return [] if self._first_rows and not known else _new_rows(rows, known)
+        return [] if self._is_blank else _unknown(rows, self._first_keys)
 
 
 class SliceRead:
@@ -196,11 +202,12 @@ class SliceRead:
             if part.first == 1 and self._settings.departs:
                 first = self._source.fetch_page(self.slice, 1).rows
                 if not first or not self._source.fetch_page(self.slice, 2).rows:
+                    known = _keys(first)
                     yield first
-                    if first and self.slice.read_to is None:
+                    if known and self.slice.read_to is None:
                         # What moved to the first page before the second one was requested. Other
                         # reads leave it to the next full one.
-                        yield _new_rows(self._source.fetch_page(self.slice, 1).rows, first)
+                        yield _unknown(self._source.fetch_page(self.slice, 1).rows, known)
                     part.completes = True
                     return
                 self._departures = self._source.departures(self.slice)
@@ -212,7 +219,7 @@ class SliceRead:
                 yield from self._read_part(Part())
         except Exception as error:
             self.error = self.error or error
-            part.publish([], error)
+            part.fail(error)
             raise
 
     def _read_part(self, part: Part) -> Iterator[Rows]:
@@ -222,8 +229,8 @@ class SliceRead:
                 raise self.error
             part.is_requested = True
             page = self._source.fetch_page(self.slice, number)
-            if number == part.first:
-                part.publish(page.rows)
+            if number == part.first > 1:
+                part.publish(page.rows, self._is_telling)
             if page.rows:
                 empty = 0
                 self._note(page.rows, number)
@@ -302,9 +309,10 @@ class SliceRead:
             rows = self._source.fetch_page(self.slice, number).rows
             if not rows:
                 return
-            missed = part.next.missed(rows, self._is_telling)
+            missed = part.next.missed(rows)
+            is_met = len(missed) < len(rows)
             yield missed
-            if len(missed) < len(rows):
+            if is_met:
                 return
             number += 1
 
@@ -335,7 +343,9 @@ class SliceRead:
         return False
 
 
-def _new_rows(rows: Rows, known: Rows) -> Rows:
-    """Return the rows that are not among the known ones."""
-    keys = set(map(orjson.dumps, known))
-    return [row for row in rows if orjson.dumps(row) not in keys]
+def _keys(rows: Iterable[Mapping[str, Any]]) -> frozenset[int]:
+    return frozenset(hash(orjson.dumps(row)) for row in rows)
+
+
+def _unknown(rows: Rows, known: frozenset[int]) -> Rows:
+    return [row for row in rows if hash(orjson.dumps(row)) not in known]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_listrak.soap.dates import CACHED_MINUTES, DateReader
+from source_listrak.soap.dates import CACHED_HOURS, DateReader
 
 EASTERN = DateReader(ZoneInfo("America/New_York"))
 UTC = DateReader(ZoneInfo("UTC"))
@@ -173,16 +173,16 @@ def test_no_string_fails(text: str) -> None:
 
 def test_the_memory_of_a_reader_is_bounded() -> None:
     reader = DateReader(ZoneInfo("UTC"))
-    minutes = iter(range(2 * CACHED_MINUTES))
+    hours = iter(range(2 * CACHED_HOURS))
 
     def kept_after(count: int) -> int:
-        for minute in islice(minutes, count):
-            reader.date_time((datetime(2000, 1, 1) + timedelta(minutes=minute)).isoformat())
+        for hour in islice(hours, count):
+            reader.date_time((datetime(2000, 1, 1) + timedelta(hours=hour)).isoformat())
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
     try:
-        full = kept_after(CACHED_MINUTES)
-        assert kept_after(CACHED_MINUTES // 2) < 1.25 * full < 8e6
+        full = kept_after(CACHED_HOURS)
+        assert kept_after(CACHED_HOURS // 2) < 1.25 * full < 8e6
     finally:
         tracemalloc.stop()

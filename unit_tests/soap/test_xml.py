@@ -9,18 +9,31 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from source_listrak.soap import xml
 from source_listrak.soap.xml import (
+    Document,
     HtmlPage,
     MalformedResponse,
     OversizedResponse,
     RefusedResponse,
     ResponseError,
-    parse,
     readable_text,
 )
+from source_listrak.soap.xml import parse as parse_taking
 from unit_tests.soap.pages import OPENS, SOAP_11, XSI, open_row, page
+
+
+class Nothing:
+    """Takes no element."""
+
+    def take(self, element: etree._Element) -> None:
+        raise AssertionError
+
+
+def parse(body: bytes, content_type: str | None = None) -> Document[Nothing]:
+    return parse_taking(body, content_type, "no-such-element", Nothing)
 
 
 def _contact(body: bytes, content_type: str | None = None) -> str:
