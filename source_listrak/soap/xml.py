@@ -1,4 +1,4 @@
-"""Response bytes -> a tree that is safe to read.
+"""Response bytes -> an envelope that is safe to read, and its rows.
 
 lxml reads strictly, in one pass. Before it sees the bytes, they are decoded and refused where they
 contain a document type, or so much markup that the tree would not fit into memory.
