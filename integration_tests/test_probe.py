@@ -1,0 +1,361 @@
+"""`source-listrak probe`: names the right reading of every unknown, or says that it cannot tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from integration_tests.harness import ROOT, make_account, make_config, make_simulator, run
+from integration_tests.inprocess import DirectService
+from integration_tests.simulator import FAULTS, AccountConfig, SimulatorConfig, Truth
+from source_listrak import probe
+from source_listrak.config import ListrakConfig
+from source_listrak.probe import CANNOT_TELL, REQUEST_LIMIT, Conclusion, Probe
+from source_listrak.tables import TABLES
+
+NOW = datetime(2024, 1, 1, 15, tzinfo=timezone.utc)
+LOGIN = TABLES["lists"].operation
+REPORTS = [table.operation for table in TABLES.values() if table.operation != LOGIN]
+READINGS = {
+    "Order of opens": "by date, ascending (likely)",
+    "OpenCount counts": "contacts (likely)",
+    "ClickCount counts": "events (likely)",
+    "Range of messages": "start inclusive, end exclusive (certain)",
+    "Range of opens": "start inclusive, end exclusive (certain)",
+    "Time zone": "America/New_York, or another at UTC-5 now (likely)",
+    "Mail of conversations in messages": "no (likely)",
+    "Page size": "1,000 rows (certain)",
+    "Empty page": "the result is absent (certain)",
+    "Layout of dates": "ISO; at most 3 fraction digits (certain)",
+    "Characters that XML forbids": "0 seen",
+}
+"""What is true of the busy account unless a test changes it."""
+
+
+def busy(account: dict[str, Any] | None = None, **settings: Any) -> DirectService:
+    """Return an account with opens at every minute of the day."""
+    values: dict[str, Any] = {
+        "lists": 2,
+        "messages_per_list": 350,
+        "recipients_per_message": 4_000,
+        "contacts_per_list": 3_000,
+        "now": NOW,
+    }
+    account_config = AccountConfig(**values | (account or {}))
+    return DirectService(SimulatorConfig(account=account_config, **{"page_size": 1000} | settings))
+
+
+def small(**settings: Any) -> DirectService:
+    account = make_account(now=NOW)
+    values = {"page_size": 10, "retry_after": None, "huge_body_mb": 1}
+    return DirectService(SimulatorConfig(account=account, **values | settings))
+
+
+def conclude(service: DirectService, **config: Any) -> dict[str, Conclusion]:
+    """Return the conclusions of a probe, once the requests at the server are known to be few."""
+    parsed = ListrakConfig.parse(make_config(service, **{"start_date": None} | config))
+    found = dict(Probe(parsed, service.at(NOW)).conclusions())
+    assert sum(service.endpoint.counts.values()) <= REQUEST_LIMIT
+    return found
+
+
+def texts(found: dict[str, Conclusion]) -> dict[str, str]:
+    return {name: one.text for name, one in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("account", "settings", "readings"),
+    [
+        ({}, {}, {}),
+        ({}, {"row_order": "newest"}, {"Order of opens": "by date, descending (likely)"}),
+        ({}, {"row_order": "address"}, {"Order of opens": "by address, ascending (likely)"}),
+        ({}, {"row_order": "id"}, {"Order of opens": "by id, ascending (likely)"}),
+        (
+            {},
+            {"end_inclusive": True},
+            {
+                "Range of messages": "start inclusive, end inclusive (certain)",
+                "Range of opens": "start inclusive, end inclusive (certain)",
+            },
+        ),
+        (
+            {"date_digits": 0},
+            {},
+            {
+                "Range of messages": "start inclusive, end exclusive (likely)",
+                "Range of opens": "start inclusive, end exclusive (likely)",
+                "Layout of dates": "ISO; at most 0 fraction digits (certain)",
+            },
+        ),
+        ({"date_digits": 7}, {}, {"Layout of dates": "ISO; at most 7 fraction digits (certain)"}),
+        (
+            {"date_offsets": True},
+            {"end_inclusive": True},
+            {
+                "Layout of dates": "ISO with offset; at most 3 fraction digits (certain)",
+                "Range of messages": "start inclusive, end inclusive (certain)",
+                "Range of opens": "start inclusive, end inclusive (certain)",
+            },
+        ),
+        (
+            {"string_date_style": "us"},
+            {"end_inclusive": True},
+            {
+                "Layout of dates": "ISO, US; at most 3 fraction digits (certain)",
+                "Range of messages": "start inclusive, end inclusive (certain)",
+                "Range of opens": "cannot tell: no ISO date without a fraction of a second",
+            },
+        ),
+        (
+            {"string_date_style": "mixed"},
+            {"row_order": "newest"},
+            {
+                "Layout of dates": "ISO, US, another layout; at most 3 fraction digits (certain)",
+                "Order of opens": "by date, descending (likely)",
+            },
+        ),
+        (
+            {"string_date_style": "garbage"},
+            {},
+            {
+                "Layout of dates": "ISO, another layout; at most 3 fraction digits (certain)",
+                "Order of opens": "cannot tell: too few rows",
+                "Range of opens": "cannot tell: a row lacks an id or a date",
+            },
+        ),
+        ({}, {"page_size": 50}, {"Page size": "50 rows (certain)"}),
+        ({}, {"page_size": 2500}, {"Page size": "2,500 rows (certain)"}),
+        ({}, {"page_size": 10_000_000}, {"Page size": "cannot tell: no report had a second page"}),
+        ({}, {"short_pages": True}, {"Page size": "500 or 1,000 rows (certain)"}),
+        ({}, {"end_style": "nil"}, {"Empty page": "the result is nil (certain)"}),
+        ({}, {"end_style": "empty"}, {"Empty page": "the result is empty (certain)"}),
+        (
+            {},
+            {"wrap_pages": 2},
+            {
+                "Empty page": "the result is absent; pages repeat (certain)",
+            },
+        ),
+        (
+            {"uniform": True},
+            {"empty_pages": 1, "page_size": 2000},
+            {
+                "Empty page": "the result is absent; the result is empty; "
+                "pages with rows can follow (certain)",
+            },
+        ),
+        (
+            {"counters": "zero"},
+            {},
+            {
+                "OpenCount counts": "nothing: it is zero where there are rows (certain)",
+                "ClickCount counts": "nothing: it is zero where there are rows (certain)",
+            },
+        ),
+        (
+            {"counters": "low"},
+            {},
+            {
+                "OpenCount counts": "neither contacts nor events (likely)",
+                "ClickCount counts": "neither contacts nor events (likely)",
+            },
+        ),
+        (
+            {"counters": "high"},
+            {},
+            {
+                "OpenCount counts": "cannot tell: there are fewer rows than it says",
+                "ClickCount counts": "cannot tell: there are fewer rows than it says",
+            },
+        ),
+        (
+            {"conversation_mail_in_messages": True},
+            {},
+            {"Mail of conversations in messages": "yes (certain)"},
+        ),
+    ],
+    ids=str,
+)
+def test_the_right_reading_is_named(
+    account: dict[str, Any], settings: dict[str, Any], readings: dict[str, str]
+) -> None:
+    found = texts(conclude(busy(account, **settings)))
+    assert found["Failing operations"].startswith("none; ")
+    for name, reading in (READINGS | readings).items():
+        assert found[name] == reading or (
+            name not in readings and found[name].startswith(CANNOT_TELL)
+        ), name
+
+
+@pytest.mark.parametrize("configured", ["America/New_York", "UTC"])
+@pytest.mark.parametrize(
+    ("zone", "reading"),
+    [
+        ("America/New_York", "America/New_York, or another at UTC-5 now (likely)"),
+        ("America/Chicago", "America/Chicago, or another at UTC-6 now (likely)"),
+        ("America/Los_Angeles", "America/Los_Angeles, or another at UTC-8 now (likely)"),
+        ("UTC", "UTC, or another at UTC+0 now (likely)"),
+        ("Australia/Sydney", "cannot tell: one at UTC+11 now"),
+        ("Asia/Kolkata", "cannot tell"),
+    ],
+)
+def test_the_time_zone_is_named_and_suggested_where_another_is_configured(
+    zone: str, reading: str, configured: str
+) -> None:
+    found = conclude(busy({"time_zone": zone}, row_order="address"), time_zone=configured)
+    assert found["Time zone"].text.startswith(reading)
+    is_known = not reading.startswith(CANNOT_TELL) and zone != configured
+    assert found["Time zone"].option == (f"time_zone: {zone}" if is_known else "")
+
+
+def test_a_zone_is_not_guessed_from_events_that_are_recorded_late() -> None:
+    found = conclude(busy({"late_by": 4 * 3600.0}))
+    assert found["Time zone"].text.startswith(CANNOT_TELL)
+    assert not found["Time zone"].option
+
+
+def test_options_are_suggested_only_by_what_is_known() -> None:
+    zeros = conclude(busy({"counters": "zero"}))
+    assert zeros["OpenCount counts"].option == "skip_inactive_messages: false"
+    found = conclude(busy())
+    assert not any(one.option for one in found.values())
+    assert found["Failing operations"].text == "none; 30 work, 0 were not requested"
+    for one in conclude(small()).values():
+        assert not one.option or not one.text.startswith(CANNOT_TELL)
+
+
+@pytest.mark.parametrize("operation", REPORTS)
+def test_an_operation_that_is_refused_is_named(operation: str) -> None:
+    found = conclude(small(faults={"permission": {"operations": [operation]}}))
+    assert found["Failing operations"].text.startswith(f"{operation} (permission); ")
+
+
+def test_reports_that_are_gone_are_counted() -> None:
+    service = small(faults={"report_gone": {"operations": [TABLES["message_opens"].operation]}})
+    found = conclude(service)
+    gone = {
+        tuple(one.arguments.items())[:3] for one in service.requests if one.fault == "report_gone"
+    }
+    assert found["Gone reports"].text.startswith(f"{len(gone)} of ")
+    assert found["Order of opens"].text == "cannot tell: report_gone"
+
+
+PLAUSIBLE = {
+    "no_result": {"Empty page"},
+    "endless_empty_pages": {"Empty page", "OpenCount counts", "ClickCount counts"},
+    "repeated_page": {"Empty page"},
+    "xinclude": {"Page size"},
+}
+"""Faults that no client can tell from right answers, and what they pretend."""
+UNUSUAL = {"end_inclusive": True, "row_order": "newest", "end_style": "nil"}
+
+
+@cache
+def right_readings() -> dict[str, str]:
+    return texts(conclude(small(**UNUSUAL)))
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_wrong_answers_never_lead_to_a_wrong_reading(fault: str, rate: float) -> None:
+    right = right_readings()
+    found = texts(conclude(small(**UNUSUAL, faults={fault: {"rate": rate, "operations": REPORTS}})))
+    harmless = {"Requests", "Characters that XML forbids", "Failing operations", "Gone reports"}
+    harmless |= PLAUSIBLE.get(fault, set())
+    for name in found.keys() - harmless:
+        assert found[name] == right[name] or found[name].startswith(CANNOT_TELL), name
+
+
+def private(service: DirectService) -> set[str]:
+    """Return the ids, names and subjects of an account."""
+    columns = ("ListID", "ListName", "MsgID", "Subject", "ConversationID", "ConversationName")
+    truth = Truth(service.account, "2023-01-01")
+    rows = [row for table in ("lists", "messages", "conversations") for row in truth.records(table)]
+    found = {str(row.get(column) or "") for row in rows for column in columns}
+    return {one for one in found if len(one) > 2}
+
+
+@pytest.mark.parametrize(
+    "faults", [{}, {"text_in_result": 0.5}, {"permission": 0.5}, {"report_gone": 0.5}], ids=str
+)
+def test_no_data_of_the_account_is_printed(
+    faults: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = {name: {"rate": rate, "operations": REPORTS} for name, rate in faults.items()}
+    service = small(faults=specs)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(make_config(service)))
+    output = probe.run(["--config", str(path)], service.at(NOW)) + "".join(capsys.readouterr())
+    assert "@" not in output
+    words = set(re.findall(r"\w+", output))
+    assert not {one for one in private(service) if one in words or (" " in one and one in output)}
+
+
+@pytest.mark.parametrize("account", [{"messages_per_list": 0}, {"contacts_per_list": 0}], ids=str)
+def test_an_account_without_messages_or_contacts_gets_an_answer(account: dict[str, Any]) -> None:
+    found = texts(conclude(busy(account)))
+    assert found["Failing operations"].startswith("none; ")
+    assert found["Empty page"] == READINGS["Empty page"]
+    assert found["Page size"] == READINGS["Page size"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "requests"),
+    [
+        ({"password": "wrong"}, "refused the user name or password", 1),
+        ({"list_ids": [1]}, "names lists that the user does not see", 1),
+        ({"start_date": "soon"}, "start_date", 0),
+        ({"start_date": "2030-01-01"}, "in the future", 0),
+    ],
+    ids=str,
+)
+def test_a_probe_that_cannot_begin_costs_at_most_one_request(
+    changes: dict[str, Any], sentence: str, requests: int
+) -> None:
+    service = small()
+    with pytest.raises(AirbyteTracedException, match=sentence):
+        conclude(service, **changes)
+    assert sum(service.endpoint.counts.values()) == requests
+
+
+def test_a_user_without_lists_learns_where_to_assign_them() -> None:
+    service = DirectService(SimulatorConfig(account=make_account(lists=0), end_style="empty"))
+    with pytest.raises(AirbyteTracedException, match="sees no list"):
+        conclude(service)
+
+
+def test_the_command_explains_a_wrong_password_in_one_sentence() -> None:
+    with make_simulator() as simulator:
+        result = run("probe", config=make_config(simulator, password="wrong"), now=NOW)
+    assert result.code == 1
+    assert result.stderr.startswith("Listrak refused the user name or password.")
+    assert len(result.stderr.splitlines()) == 1
+    assert not result.stdout
+
+
+def test_the_command_prints_options_and_a_block_to_paste() -> None:
+    with make_simulator() as simulator:
+        result = run("probe", config=make_config(simulator), now=NOW)
+    assert result.code == 0, result.stderr
+    before, block, after = result.stdout.split("```")
+    assert before.startswith("Options to set: ")
+    assert block.strip().startswith("source-listrak ")
+    assert "\nPage size: 10 rows (certain)\n" in block
+    assert not after.strip()
+
+
+@pytest.mark.parametrize("name", ["problem", "probe"])
+def test_the_issue_forms_ask_for_the_block(name: str) -> None:
+    form = yaml.safe_load((ROOT / f".github/ISSUE_TEMPLATE/{name}.yml").read_text())
+    (field,) = (one for one in form["body"] if one.get("id") == "probe")
+    assert "source-listrak probe" in field["attributes"]["label"]
+    assert f"at most {REQUEST_LIMIT} requests" in field["attributes"]["description"]
+    assert field["attributes"]["render"] == "text"
