@@ -119,7 +119,7 @@ browser: $(READY) $(DBT)/.ready ## open the demo's report in headless Chromium
 	DBT='$(DBT)/bin/dbt' $(PYTEST) integration_tests -m browser $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## measure for 25 minutes, and write docs/performance.md (ARGS="parts --rounds 1": print a part)
+bench: $(READY) ## measure for 20 minutes, and write docs/performance.md (ARGS="memory --rounds 1": print a part)
 	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 ##@ Other

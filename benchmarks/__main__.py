@@ -1,4 +1,4 @@
-"""Prints the figures of `docs/performance.md`, side by side in one run: `python -m benchmarks`."""
+"""Measures what docs/performance.md says, all in one run: `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -6,64 +6,72 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from benchmarks import giants, growth, latency, parts, throughput
-from benchmarks.measure import ROOT
-from benchmarks.report import Section, Size, environment, plain
+from benchmarks import latency, startup, syncs, throughput
+from benchmarks.report import Section, Size, environment, tables, targets
+from integration_tests.harness import ROOT
 
-SCENARIOS: dict[str, Callable[[Size], list[Section]]] = {
+SCENARIOS: Mapping[str, Callable[[Size], list[Section]]] = {
     "throughput": throughput.run,
-    "latency": latency.run,
-    "giants": giants.run,
-    "growth": growth.growth,
-    "memory": growth.memory,
-    "parts": parts.run,
+    "workers": latency.workers,
+    "giants": latency.giants,
+    "many-lists": latency.many_lists,
+    "incremental": syncs.incremental,
+    "operations": syncs.operations,
+    "memory": syncs.memory,
+    "start-up": startup.run,
 }
-PAGE = ROOT / "benchmarks" / "page.md"
-DOCS = ROOT / "docs"
+TEMPLATE = ROOT / "benchmarks" / "page.md"
+PAGE = ROOT / "docs" / "performance.md"
+RAW = ROOT / ".tmp" / "benchmarks.json"
 
 
 def main() -> None:
-    """Run the chosen scenarios, print their tables, and write them to the page if asked."""
+    """Run the chosen scenarios and print their tables; write the page of all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenarios", nargs="*", help=f"{', '.join(SCENARIOS)}; all by default")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of a comparison")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the accounts")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full accounts")
     parser.add_argument(
-        "--write", action="store_true", help="write docs/performance.md and .json, of all scenarios"
+        "--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}, of all scenarios"
     )
+    parser.add_argument("--raw", type=Path, default=RAW, help="where every round is written")
     options = parser.parse_args()
     unknown = set(options.scenarios) - set(SCENARIOS)
     if unknown:
         parser.error(f"unknown scenarios: {', '.join(sorted(unknown))}")
     if options.write and options.scenarios:
-        parser.error("the page is written whole: name no scenarios")
+        parser.error("the page is written as a whole: name no scenarios")
     size = Size(options.rounds, options.scale)
-    machine = environment()
-    print(machine, flush=True)
+    conditions = f"scale {size.scale:g}, {size.rounds} rounds, {environment()}"
+    print(conditions, flush=True)
     found: dict[str, list[Section]] = {}
     for name in options.scenarios or SCENARIOS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         found[name] = SCENARIOS[name](size)
-        print(_tables(found[name]), flush=True)
+        print(f"{tables(found[name])}{targets(found[name])}", flush=True)
+        rounds = {key: {one.title: one.rounds for one in found[key]} for key in found}
+        options.raw.parent.mkdir(parents=True, exist_ok=True)
+        options.raw.write_text(json.dumps({"run": conditions, **rounds}, indent=1, default=_plain))
     if options.write:
-        about = f"scale {size.scale:g}, rounds {size.rounds}, {machine}"
-        raw = {name: {one.title: one.rounds for one in found[name]} for name in found}
-        text = json.dumps({"machine": about, **raw}, indent=1, default=plain) + "\n"
-        (DOCS / "performance.md").write_text(page(found, about), encoding="utf-8")
-        (DOCS / "performance.json").write_text(text, encoding="utf-8")
+        PAGE.write_text(page(found, conditions), encoding="utf-8")
 
 
-def page(found: Mapping[str, list[Section]], machine: str) -> str:
+def page(found: Mapping[str, list[Section]], conditions: str) -> str:
     """Return the page, with the tables of each scenario in its place."""
-    text = PAGE.read_text(encoding="utf-8").replace("{machine}", machine)
+    text = TEMPLATE.read_text(encoding="utf-8").replace("{conditions}", conditions)
+    every = [section for sections in found.values() for section in sections]
+    text = text.replace("{targets}\n", targets(every))
     for name, sections in found.items():
-        text = text.replace(f"{{{name}}}\n", _tables(sections))
+        text = text.replace(f"{{{name}}}\n", tables(sections))
     return text
 
 
-def _tables(sections: list[Section]) -> str:
-    return "".join(section.markdown() + "\n" for section in sections)
+def _plain(value: Any) -> Any:
+    return asdict(value)
 
 
 if __name__ == "__main__":

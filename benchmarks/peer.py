@@ -1,4 +1,7 @@
-"""The peer: a plain serial client on zeep, as other Listrak integrations read the API."""
+"""The peer: a plain serial client on zeep, as other Listrak integrations read the API.
+
+Run: python -m benchmarks.peer <endpoint> <user name> <password> <table,table,...>
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ import zeep
 from zeep.helpers import serialize_object
 
 import source_listrak
-from source_listrak.streams import STREAMS
+from source_listrak.tables import TABLES, Table
 
 WSDL = Path(source_listrak.__file__).parent / "soap" / "IntegrationService.wsdl"
-OPERATIONS = {stream.name: stream.operation for stream in STREAMS}
-ROWS = {stream.operation: stream.row for stream in STREAMS}
 PERIOD = {"StartDate": datetime(2000, 1, 1), "EndDate": datetime(2100, 1, 1)}
+WITH_EXCEPTION = ("messages", "message_sends")
 
 
 class Client:
@@ -29,17 +31,20 @@ class Client:
         self._service = client.create_service(next(iter(client.wsdl.bindings)), url)
         self._header = {"WSUser": {"UserName": user_name, "Password": password}}
 
-    def rows(self, table: str, **arguments: Any) -> list[Any]:
-        """Return the rows of one answer."""
-        operation = OPERATIONS[table]
-        answer = self._service[operation](**arguments, _soapheaders=self._header)
-        # zeep takes a result out of its response, but not where WSException stands beside it.
-        if "WSException" in arguments:
-            answer = answer[f"{operation}Result"]
-            answer = answer[ROWS[operation]] if answer else None
-        return answer or []
+    def rows(self, table: Table, **arguments: Any) -> list[Any]:
+        """Return the rows of one response."""
+        if table.ranged:
+            arguments |= PERIOD
+        if table.name in WITH_EXCEPTION:
+            arguments["WSException"] = zeep.xsd.Nil
+        response = self._service[table.operation](**arguments, _soapheaders=self._header)
+        # zeep takes a result out of its response, but not where WSException is beside it.
+        if table.name in WITH_EXCEPTION:
+            response = response[f"{table.operation}Result"]
+            response = response[table.row] if response else None
+        return response or []
 
-    def pages(self, table: str, **arguments: Any) -> Iterator[Any]:
+    def pages(self, table: Table, **arguments: Any) -> Iterator[Any]:
         """Yield the rows of all pages, until one has none."""
         page = 1
         while rows := self.rows(table, **arguments, Page=page):
@@ -47,30 +52,24 @@ class Client:
             page += 1
 
 
-def read(client: Client, tables: list[str]) -> Iterator[dict[str, Any]]:
+def read(client: Client, names: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the records of the chosen tables."""
-    about_messages = [
-        name for name in tables if name not in ("lists", "messages", "subscribed_contacts")
-    ]
-    for one in client.rows("lists"):
-        if "lists" in tables:
+    of_messages = [TABLES[name] for name in names if TABLES[name].parent == "message"]
+    for one in client.rows(TABLES["lists"]):
+        if "lists" in names:
             yield _record(one)
         of_list = {"ListID": one.ListID}
-        if "subscribed_contacts" in tables:
-            for row in client.pages("subscribed_contacts", **of_list, **PERIOD):
+        if "subscribed_contacts" in names:
+            for row in client.pages(TABLES["subscribed_contacts"], **of_list):
                 yield _record(row, of_list)
-        if "messages" not in tables and not about_messages:
+        if "messages" not in names and not of_messages:
             continue
-        for message in client.rows(
-            "messages", **of_list, **PERIOD, IncludeTestMessages=True, WSException=zeep.xsd.Nil
-        ):
-            if "messages" in tables:
+        for message in client.rows(TABLES["messages"], **of_list, IncludeTestMessages=True):
+            if "messages" in names:
                 yield _record(message, of_list)
-            for table in about_messages:
-                of_message = {"MsgID": message.MsgID}
-                # Recipients have no dates to ask by.
-                rest = {"WSException": zeep.xsd.Nil} if table == "message_sends" else PERIOD
-                for row in client.pages(table, **of_message, **rest):
+            of_message = {"MsgID": message.MsgID}
+            for table in of_messages:
+                for row in client.pages(table, **of_message):
                     yield _record(row, of_message)
 
 
@@ -79,12 +78,12 @@ def _record(row: Any, added: dict[str, Any] | None = None) -> dict[str, Any]:
     return (serialize_object(row, dict) or {}) | (added or {})
 
 
-def main(url: str, user_name: str, password: str, tables: list[str]) -> None:
+def main(url: str, user_name: str, password: str, tables: str) -> None:
     """Print each record as a line of JSON."""
-    for record in read(Client(url, user_name, password), tables):
-        line = json.dumps({"type": "RECORD", "record": record}, default=str)
+    for record in read(Client(url, user_name, password), tables.split(",")):
+        line = json.dumps({"type": "RECORD", "record": record}, default=str, separators=(",", ":"))
         sys.stdout.write(line + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4].split(","))
+    main(*sys.argv[1:])

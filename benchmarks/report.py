@@ -1,12 +1,12 @@
-"""What a scenario gives: tables for the page, and every round for whoever wants to recompute."""
+"""What a scenario returns, and how the page shows it."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,29 @@ PACKAGES = ("airbyte-cdk", "lxml", "pycurl", "zeep")
 
 
 @dataclass(frozen=True)
+class Target:
+    """A figure beside its limit, a maximum or a minimum."""
+
+    name: str
+    figure: float
+    limit: float
+    is_minimum: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the figure is within its limit."""
+        return self.figure >= self.limit if self.is_minimum else self.figure <= self.limit
+
+
+@dataclass(frozen=True)
 class Section:
-    """One table, and the rounds that it was made from."""
+    """One table, the targets that it decides, and the rounds that it was made from."""
 
     title: str
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
     rounds: Any
-
-    def markdown(self) -> str:
-        """Return the table as the page shows it."""
-        lines = [f"**{self.title}**", "", f"| {' | '.join(self.headers)} |"]
-        columns = list(zip(*self.rows, strict=True))
-        lines.append(f"|{'|'.join(_alignment(column) for column in columns)}|")
-        lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in self.rows]
-        return "\n".join(lines) + "\n"
+    targets: Sequence[Target] = ()
 
 
 @dataclass(frozen=True)
@@ -38,34 +46,52 @@ class Size:
     rounds: int
     scale: float
 
-    def of(self, number: int, least: int = 1) -> int:
+    def of(self, number: int) -> int:
         """Return a number of messages, rows or contacts at this scale."""
-        return max(least, int(number * self.scale))
+        return max(1, int(number * self.scale))
+
+
+def tables(sections: Iterable[Section]) -> str:
+    """Return the tables of sections as the page shows them."""
+    return "".join(
+        f"**{section.title}**\n\n{markdown(section.headers, section.rows)}\n"
+        for section in sections
+    )
+
+
+def targets(sections: Iterable[Section]) -> str:
+    """Return the table of all targets; empty without one."""
+    rows = [
+        [
+            target.name,
+            f"{'at least' if target.is_minimum else 'at most'} {target.limit:g}",
+            target.figure,
+            "yes" if target.is_met else "no",
+        ]
+        for section in sections
+        for target in section.targets
+    ]
+    return markdown(["figure", "target", "measured", "met"], rows) + "\n" if rows else ""
+
+
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table, with numbers to the right."""
+    columns = zip(*rows, strict=True)
+    lines = [headers, [_alignment(column) for column in columns]]
+    lines += [[_cell(cell) for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def environment() -> str:
-    """Return the machine and the versions that a figure depends on."""
-    parts = [
-        f"{_processor()} ({platform.machine()}), {len(os.sched_getaffinity(0))} cores",
-        platform.system(),
-        f"Python {platform.python_version()}",
-        *(text for package in PACKAGES for text in _version(package)),
-    ]
-    return ", ".join(parts)
-
-
-def plain(value: object) -> Any:
-    """Return a round's figures as JSON has them; for `json.dumps`."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(type(value).__name__)
-
-
-def _version(package: str) -> list[str]:
-    try:
-        return [f"{package} {version(package)}"]
-    except PackageNotFoundError:
-        return []
+    """Return the machine and the versions that the figures depend on."""
+    return ", ".join(
+        [
+            f"{_processor()} ({platform.machine()}), {len(os.sched_getaffinity(0))} cores",
+            platform.system(),
+            f"Python {platform.python_version()}",
+            *(f"{package} {version(package)}" for package in PACKAGES),
+        ]
+    )
 
 
 def _processor() -> str:
@@ -81,7 +107,7 @@ def _processor() -> str:
 
 
 def _alignment(column: Sequence[object]) -> str:
-    return " --- " if any(isinstance(cell, str) and cell for cell in column) else " ---: "
+    return "---" if any(isinstance(cell, str) and cell for cell in column) else "---:"
 
 
 def _cell(value: object) -> str:

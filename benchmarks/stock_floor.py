@@ -1,4 +1,4 @@
-"""The stock floor: the same canned records, by nothing but what the CDK offers a source.
+"""The stock floor: made-up records, by nothing but what the CDK offers a source.
 
 `entrypoint.launch`, a concurrent source with its own `queue.Queue`, its stream and its cursor for
 full refreshes; only the partitions are written here, since something has to hold the records.
@@ -29,27 +29,30 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator impor
 from airbyte_cdk.sources.types import Record
 from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 
-from benchmarks.canned import pages
-
 NAME = "message_opens"
 WORKERS = 10
 _LOGGER = logging.getLogger("airbyte")
 
 
 class CannedPartition(Partition):
-    """So many records of one message."""
+    """The records of one message."""
 
     def __init__(self, first: int, rows: int) -> None:
         self._first, self._rows = first, rows
 
     def read(self) -> Iterable[Record]:
-        """Yield the records."""
-        for page in pages(self._rows):
-            for row in page:
-                yield Record(data=row, stream_name=NAME)
+        """Yield records like the simulator's."""
+        for number in range(self._rows):
+            row = {
+                "ContactID": f"contact-{number:012d}",
+                "EmailAddress": f"recipient{number}@example.com",
+                "OpenDate": "2023-07-04T15:16:17.123000Z",
+                "MsgID": 4711,
+            }
+            yield Record(data=row, stream_name=NAME)
 
     def to_slice(self) -> Mapping[str, Any]:
-        """Return what names the partition."""
+        """Return the identity of the partition."""
         return {"first": self._first}
 
     def stream_name(self) -> str:
@@ -61,7 +64,7 @@ class CannedPartition(Partition):
 
 
 class CannedPartitions(PartitionGenerator):
-    """As many partitions as an account of so many messages has."""
+    """A partition for each message."""
 
     def __init__(self, total: int, of_partition: int) -> None:
         self._total, self._of_partition = total, of_partition
@@ -73,7 +76,7 @@ class CannedPartitions(PartitionGenerator):
 
 
 class CannedStream(Stream, AbstractStreamFacade[DefaultStream]):
-    """What the adapter takes for a stream that can be read concurrently."""
+    """A stream as the adapter takes it."""
 
     name = NAME
     primary_key = None
@@ -95,9 +98,7 @@ class StockSource(ConcurrentSourceAdapter):
 
     def __init__(self, total: int, of_partition: int) -> None:
         self._repository = InMemoryMessageRepository()
-        source = ConcurrentSource.create(
-            WORKERS, 1, _LOGGER, DebugSliceLogger(), self._repository
-        )  # fmt: skip
+        source = ConcurrentSource.create(WORKERS, 1, _LOGGER, DebugSliceLogger(), self._repository)
         super().__init__(source)
         self._partitions = CannedPartitions(total, of_partition)
 

@@ -2,65 +2,62 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import SCENARIOS, page
-from benchmarks.giants import tenths
-from benchmarks.imports import costs, parse
 from benchmarks.measure import Figures, interleaved, medians
-from benchmarks.report import Section
+from benchmarks.report import Section, Target
 from integration_tests.harness import ROOT
-
-TRACE = """\
-import time: self [us] | cumulative | imported package
-import time:         5 |          5 |     airbyte_cdk.models.one
-import time:        10 |         10 |         lxml.etree
-import time:        20 |         30 |       lxml
-import time:       100 |        130 |     airbyte_cdk.models.two
-import time:         7 |        142 |   airbyte_cdk
-import time:         1 |        143 | source_listrak.run
-"""
 
 
 @pytest.mark.slow
-def test_each_reader_reads_and_each_table_is_printed() -> None:
-    command = ["-m", "benchmarks", "throughput", "parts", "--scale", "0.001", "--rounds", "1"]
+def test_each_reader_reads_and_each_table_is_printed(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.json"
+    parts = ["throughput", "workers", "many-lists", "operations", "start-up"]
+    small = ["--scale", "0.001", "--rounds", "1", "--raw", str(raw)]
     done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "benchmarks", *parts, *small],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "| serial zeep client | 10,000 |" in done.stdout
-    assert "| CDK floor, stock | 300 |" in done.stdout
-    assert "| message_opens | 1,000 |" in done.stdout
+    assert "| stock CDK floor | 300 |" in done.stdout
+    assert "| first | 40 |" in done.stdout
+    assert "| ReportRangeMessageContactOpen | message_opens |" in done.stdout
+    assert "| check: requests | at most 2 | 2.00 | yes |" in done.stdout
+    assert list(json.loads(raw.read_text())) == ["run", *parts]
 
 
 def test_each_scenario_has_its_place_on_the_page() -> None:
     found = {name: [Section(f"Table of {name}", ["figure"], [[1234567]], [])] for name in SCENARIOS}
     text = page(found, "a machine")
     assert "{" not in text
+    assert "This run: a machine." in text
     for name in SCENARIOS:
         assert f"**Table of {name}**\n\n| figure |\n| ---: |\n| 1,234,567 |\n\n" in text
 
 
-def test_what_a_package_imports_first_is_counted_to_it_once() -> None:
-    found = costs(parse(TRACE))
-    assert (found["lxml"].alone, found["lxml"].total, len(found["lxml"].modules)) == (30, 30, 2)
-    assert found["airbyte_cdk.models.two"].total == 130
-    assert found["airbyte_cdk"].alone == 7
-    assert found["airbyte_cdk"].total == 142
-    assert found["source_listrak.run"].total == 143
-
-
-def test_utilisation_is_the_median_of_rounds_between_the_first_request_and_the_last() -> None:
-    steady = [0, 0, *[20] * 50, 0]
-    fading = [0, *[20] * 25, *[2] * 25, 0, 0]
-    assert tenths([steady]) == [20] * 10
-    assert tenths([fading]) == [20] * 5 + [2] * 5
-    assert tenths([steady, fading, fading]) == [20] * 5 + [2] * 5
-    assert tenths([[]]) == [0] * 10
+def test_the_page_says_of_each_target_whether_it_is_met() -> None:
+    targets = [
+        Target("Speed", 2.6, 2.5, is_minimum=True),
+        Target("Slowness", 2.4, 2.5, is_minimum=True),
+        Target("Memory", 149.5, 150),
+        Target("Waste", 151.2, 150),
+    ]
+    found = {"memory": [Section("A table", ["figure"], [[1]], [], targets)]}
+    lines = page(found, "a machine").splitlines()
+    assert "| Speed | at least 2.5 | 2.60 | yes |" in lines
+    assert "| Slowness | at least 2.5 | 2.40 | no |" in lines
+    assert "| Memory | at most 150 | 150 | yes |" in lines
+    assert "| Waste | at most 150 | 151 | no |" in lines
 
 
 def test_candidates_take_turns_and_each_figure_has_a_median_of_its_own() -> None:
