@@ -180,6 +180,24 @@ def test_given_a_filled_cache_when_read_in_full_again_then_it_holds_the_same(
     assert_holds(pyairbyte, truth)
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_given_contacts_that_open_again_when_synced_twice_then_the_cache_keeps_each_open_if_asked(
+    pyairbyte: PyAirbyte, simulator: SimulatorProcess, keep: bool
+) -> None:
+    config = make_config(simulator, keep_repeated_events=keep)
+    pyairbyte.config.write_text(json.dumps(config), encoding="utf-8")
+    until = FIRST + timedelta(days=20)
+    for now in (FIRST, until):
+        simulator.set_now(now)
+        pyairbyte.sync(now)
+    opens = simulator.truth(since=START_DATE, until=until)["message_opens"]
+    events = sum("EmailAddress" in row for row in opens)
+    ((kept,),) = pyairbyte.query(
+        "SELECT COUNT(*) FROM listrak.message_opens WHERE EmailAddress IS NOT NULL"
+    )
+    assert kept == events if keep else kept < events
+
+
 def test_given_airbyte_serverless_when_it_syncs_twice_then_its_files_hold_the_account(
     environments: Path, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
