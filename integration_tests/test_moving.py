@@ -122,6 +122,17 @@ def test_contacts_are_read_although_the_removals_are_refused() -> None:
     assert any(f"removals of list {list_id}" in warning for warning in outcome.warnings)
 
 
+def test_removals_that_cannot_be_read_are_requested_for_one_list_alone() -> None:
+    account = make_account(lists=3, messages_per_list=0, contacts_per_list=120, now=NOW)
+    simulated = service(account, faults={"permission": {"operations": [REMOVALS]}})
+    connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE, num_workers=1)
+    outcome = connection.sync(NOW)
+    assert len(outcome.arguments(REMOVALS)) == 1
+    assert not unread(
+        Truth(simulated.account).records("subscribed_contacts"), connection, "subscribed_contacts"
+    )
+
+
 def test_contacts_that_return_arrive_within_a_week_each_list_on_a_day_of_its_own() -> None:
     account = make_account(
         lists=6, messages_per_list=0, contacts_per_list=60, leaver_every=0, now=NOW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +24,10 @@ ANALYTICS_BATCH = 2500
 
 class ListStream(ListrakStream):
     """Rows of one list: all of them, or those of a span of dates."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._has_no_removals = threading.Event()
 
     def slices(self) -> Iterable[Slice | FailedList]:
         """Yield a slice per list."""
@@ -57,8 +62,11 @@ class ListStream(ListrakStream):
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return all removals of the days around now; None where they cannot be read.
 
-        Two days around now, so that neither the time zone nor the clock matters.
+        Two days around now, so that neither the time zone nor the clock matters. A report that
+        fails for one list is not requested for the others: its retries can take minutes.
         """
+        if self._has_no_removals.is_set():
+            return None
         removals = ListStream(
             TABLES["list_removals"], self.config, self.session, self.counts, self.work
         )
@@ -84,9 +92,12 @@ class ListStream(ListrakStream):
         except ListrakError as error:
             if error.fault.action is Action.STOP:
                 raise
+            if error.fault.action is not Action.GONE:  # which is about this list alone
+                self._has_no_removals.set()
             self.session.logger.warning(
-                f"{self.name}: the removals of {slice_.label} could not be read, so contacts that "
-                f"others pushed off the pages while they were read go unnoticed: {error.message}"
+                f"{self.name}: the removals of {slice_.label} could not be read, so a contact that "
+                "others pushed off the pages while they were read may be missing until the list's "
+                f"next full read, within a week: {error.message}"
             )
             return None
         return frozenset(found)

@@ -277,12 +277,12 @@ def test_no_one_waits_forever_and_few_rows_wait(
 
     def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:
         nonlocal most
+        if list_id in failing:
+            raise ListrakError(OTHER_FAULT)
         with lock:
             if list_id in kept:
                 waiting.add(list_id)
                 most = max(most, len(waiting))
-        if list_id in failing:
-            raise ListrakError(OTHER_FAULT)
         return one_row(list_id, window)
 
     with ThreadPoolExecutor(3) as executor, ThreadPoolExecutor(children + 1) as pool:
