@@ -38,6 +38,7 @@ def build(database: Path, folder: Path, missing: Sequence[str] = ()) -> Built:
     :param missing: tables that are not in the database
     :raises TransformError: a model or test failed
     """
+    folder = folder.resolve()  # dbt takes a relative path from its project's folder
     run_dbt("build", folder, variables(database, missing))
     results = json.loads((folder / "run_results.json").read_text(encoding="utf-8"))
     kinds = Counter(result["unique_id"].split(".")[0] for result in results["results"])
@@ -47,7 +48,7 @@ def build(database: Path, folder: Path, missing: Sequence[str] = ()) -> Built:
 def variables(database: Path, missing: Sequence[str] = ()) -> dict[str, Any]:
     """Return the package's variables for a DuckDB database."""
     return {
-        "listrak_duckdb": str(database),
+        "listrak_duckdb": str(database.resolve()),
         "listrak_schema": "main",
         "listrak_missing_tables": list(missing),
     }

@@ -80,9 +80,9 @@ def test_an_hour_later_a_sync_costs_four_requests_a_list_and_recent_or_due_messa
     assert counts[CONTACTS] <= 2 * 8 + 3 * full_reads
     recent = recent_messages(connection, NOW)
     for operation in ACTIVITY:
-        asked = {one["MsgID"] for one in outcome.arguments(operation)}
-        assert len(asked - recent) <= 3 * due, operation
-        assert len(outcome.arguments(operation)) <= 2 * len(asked)
+        requested = {one["MsgID"] for one in outcome.arguments(operation)}
+        assert len(requested - recent) <= 3 * due, operation
+        assert len(outcome.arguments(operation)) <= 2 * len(requested)
     assert len(outcome.requests) < len(first.requests) / 5
     # What it reads again is what an hour ago was read already.
     for table in EVENTS:
@@ -98,9 +98,9 @@ def test_a_month_that_is_not_due_costs_no_request_and_each_is_due_once_a_week() 
     emitted: Counter[int] = Counter()
     for hours in range(4, 7 * 24 + 1, 4):
         outcome = connection.sync(NOW + hours * HOUR)
-        asked = outcome.arguments(MESSAGES)
+        requested = outcome.arguments(MESSAGES)
         windows.update(
-            "recent" if text(NOW - 40 * DAY) < one["StartDate"] else "old" for one in asked
+            "recent" if text(NOW - 40 * DAY) < one["StartDate"] else "old" for one in requested
         )
         emitted.update({row["MsgID"] for row in outcome.records("messages")} & old)
     months = 36
@@ -112,8 +112,8 @@ def test_a_month_that_is_not_due_costs_no_request_and_each_is_due_once_a_week() 
 
 def test_years_of_messages_are_requested_a_year_at_a_time() -> None:
     outcome = connect(three_years(lists=2), ["messages"]).sync(NOW)
-    asked = outcome.arguments(MESSAGES)
-    assert len(asked) == 2 * 3
+    requested = outcome.arguments(MESSAGES)
+    assert len(requested) == 2 * 3
     assert (
         difference(
             outcome.records("messages"),
@@ -132,9 +132,9 @@ def test_only_the_recipients_of_messages_that_may_still_be_going_out_are_read_ag
     )
     connection.sync(NOW)
     outcome = connection.sync(NOW + DAY)
-    asked = {one["MsgID"] for one in outcome.arguments("ReportMessageContactSent")}
+    requested = {one["MsgID"] for one in outcome.arguments("ReportMessageContactSent")}
     sent = Truth(connection.service.account).records("messages")
-    assert asked == {row["MsgID"] for row in sent if row["SendDate"] >= text(NOW - 7 * DAY)}
+    assert requested == {row["MsgID"] for row in sent if row["SendDate"] >= text(NOW - 7 * DAY)}
 
 
 def test_skipping_inactive_messages_changes_the_cost_and_not_the_data() -> None:
@@ -267,8 +267,8 @@ def test_reports_that_are_gone_cost_one_retry_and_are_read_since_the_start_when_
     connection.service.config.faults = {"report_gone": {"message_ids": sorted(gone)}}
     for day in range(2):
         outcome = connection.sync(NOW + day * DAY)
-        asked = Counter(one.arguments.get("MsgID") for one in outcome.requests)
-        assert all(asked[message] == 2 for message in gone)
+        requested = Counter(one.arguments.get("MsgID") for one in outcome.requests)
+        assert all(requested[message] == 2 for message in gone)
         assert outcome.statuses == {table: "COMPLETE"}
         (warning,) = (one for one in outcome.warnings if "404" in one and "no report" in one)
         assert " 3 of the messages" in warning

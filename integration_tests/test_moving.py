@@ -254,8 +254,8 @@ def test_the_messages_of_a_month_are_revisited_once_a_week_with_counters_and_act
                 visits[row["MsgID"]] += row["SendDate"] < text(NOW - 32 * DAY)
         assert min(emitted.values()) >= now - WEEK, "no counter is older than a week"
         assert not connection.missing(START, now - WEEK).keys() & set(EVENTS)
-        asked = {one["MsgID"] for one in outcome.arguments(CLICKS)}
-        assert len(asked) < len(emitted) / 2
+        requested = {one["MsgID"] for one in outcome.arguments(CLICKS)}
+        assert len(requested) < len(emitted) / 2
     assert set(visits.values()) <= {0, 2}
     assert sum(visits.values()) > 60
 

@@ -60,7 +60,7 @@ class Document(Generic[T]):
     """One SOAP envelope.
 
     :ivar root: the element `Envelope`
-    :ivar taken: what took the elements that were asked for
+    :ivar taken: what took the elements
     :ivar removed_characters: how many characters were dropped because XML 1.0 forbids them
     """
 

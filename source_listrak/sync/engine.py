@@ -130,7 +130,7 @@ class SliceLimit:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Release whoever waits for a turn, to find that the sync is stopped."""
+        """Release all that wait for a turn, to find that the sync is stopped."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -475,7 +475,7 @@ class SliceGenerator(PartitionGenerator):
 
         It goes straight to the queue, not through the generator, which may be waiting for the
         messages of the next list. Its turn is taken before the turn of the part before it ends, so
-        whoever waits for all slices waits for the rest, too.
+        a wait for all slices includes the rest.
         """
         if not self._cursor.limit.try_acquire():
             return False

@@ -68,7 +68,7 @@ class Slice:
 
 
 class PageSource(Protocol):
-    """What a table gives to whoever reads its slices."""
+    """What a table gives to the reader of its slices."""
 
     def fetch_page(self, slice_: Slice, number: int) -> Page:
         """Return one page of a slice, 1-based. :raises ListrakError: it could not be fetched"""
