@@ -17,7 +17,6 @@ from source_listrak.soap.xml import MalformedResponse, ResponseError, all_text, 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _XML_SPACE = " \t\r\n"
 _NET_EMPTY_DATE = "0001-01-01T00:00:00"
-_OWN_TEXT = etree.XPath("text()[normalize-space()]", smart_strings=False)
 
 Row = dict[str, Any]
 
@@ -112,7 +111,7 @@ class RowReader:
         responses, beside_response = _divide(bodies, f"{self._operation}Response")
         results, beside_result = _divide(responses, f"{self._operation}Result")
         rows, beside_rows = _divide(results, self._row)
-        texts = [text for parent in (*bodies, *responses, *results) for text in _OWN_TEXT(parent)]
+        texts = [text for parent in (*bodies, *responses, *results) for text in _own_texts(parent)]
         beside = [*beside_response, *beside_result]
         _raise_error_in([*headers, *beside, *beside_rows], texts, has_rows=bool(rows))
         if len(responses) != 1:
@@ -183,10 +182,16 @@ def _exception_text(exception: etree._Element, *, has_rows: bool) -> str:
     """
     silent = {"SoapMethod", "DateTime"} if has_rows else set()
     parts = [all_text(child) for child in exception if local_name(child) not in silent]
-    if all(part in ("", _NET_EMPTY_DATE) for part in (*parts, *_OWN_TEXT(exception))):
+    if all(part in ("", _NET_EMPTY_DATE) for part in (*parts, *_own_texts(exception))):
         return ""
     described = _joined(map(all_text, exception.iter("{*}Description")))
     return described or all_text(exception)
+
+
+def _own_texts(element: etree._Element) -> list[str]:
+    """Return the texts directly in an element, without those that are space."""
+    texts = [element.text, *(child.tail for child in element)]
+    return [text for text in texts if text and not text.isspace()]
 
 
 def _joined(texts: Iterable[str]) -> str:

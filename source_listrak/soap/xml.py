@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lxml import etree
 
@@ -23,6 +23,8 @@ response have as many; a page of 2,500 events has 50,000."""
 
 _HUGE = 10_000_000
 """Bytes, libxml2's own limit of one text; only larger responses need `huge_tree`."""
+_LARGE = 2**18
+"""Bytes of a response above which a whole tree takes too much memory."""
 
 
 class ResponseError(Exception):
@@ -198,24 +200,28 @@ def _tree(data: bytes, name: str, taker: Taker) -> etree._Element | None:
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
         raise OversizedResponse("the response contains more markup than fits into memory")
     is_huge = len(data) > _HUGE
-    # By default it loads nothing from elsewhere.
-    events = etree.iterparse(
-        BytesIO(data),
-        events=("end",),
-        tag=f"{{*}}{name}",
-        encoding="utf-8",
-        resolve_entities=False,
-        remove_comments=True,
-        remove_pis=True,
-        collect_ids=False,
-        huge_tree=is_huge,
-    )
+    # By default lxml loads nothing from elsewhere.
+    options: dict[str, Any] = {
+        "encoding": "utf-8",
+        "resolve_entities": False,
+        "remove_comments": True,
+        "remove_pis": True,
+        "collect_ids": False,
+        "huge_tree": is_huge,
+    }
+    root: etree._Element | None
     try:
-        for _, element in events:
-            taker.take(element)
-    except etree.LxmlError:
+        if len(data) > _LARGE:
+            events = etree.iterparse(BytesIO(data), events=("end",), tag=f"{{*}}{name}", **options)
+            for _, element in events:
+                taker.take(element)
+            root = events.root
+        else:  # in one step, which the parser takes without Python's lock
+            root = etree.fromstring(data, etree.XMLParser(**options))
+            for element in list(root.iter(f"{{*}}{name}")):
+                taker.take(element)
+    except (etree.LxmlError, ValueError):
         return None
-    root = events.root
     return None if root is None or (is_huge and _is_too_deep(root)) else root
 
 
