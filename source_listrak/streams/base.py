@@ -115,11 +115,6 @@ class ListrakStream(HttpStream):
         """The one URL of the service."""
         return self.config.endpoint
 
-    @property
-    def http_method(self) -> str:
-        """SOAP is always posted."""
-        return "POST"
-
     def path(self, **_: Any) -> str:
         """Return nothing: the operation is named in the header and in the envelope."""
         return ""
