@@ -24,7 +24,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_listrak.errors import unexpected
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.sync.output import as_batches, estimate, state_message
+from source_listrak.sync.output import as_batches, state_message
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts
 from source_listrak.sync.reader import (
@@ -445,7 +445,6 @@ class SliceGenerator(PartitionGenerator):
 
     def _partitions(self) -> Iterator[Partition]:
         stream, cursor, breaker = self._stream, self._cursor, self._engine.breaker
-        expected: int | None = 0
         for slice_ in stream.stream_slices(sync_mode=SyncMode.incremental):
             if isinstance(slice_, FailedList):
                 cursor.fail_list(slice_)
@@ -455,10 +454,6 @@ class SliceGenerator(PartitionGenerator):
             if not cursor.begin(slice_):
                 continue
             stream.counts.add(known=1)
-            if expected is not None and slice_.minimum is not None and slice_.read_to is None:
-                expected += slice_.minimum
-            else:
-                expected = None
             cursor.limit.acquire()
             if breaker.error is not None or cursor.is_refused:
                 cursor.limit.release()
@@ -467,8 +462,6 @@ class SliceGenerator(PartitionGenerator):
                 stream, slice_, self._settings, self._divide, self._engine.logger.warning
             )
             yield SlicePartition(stream, read, Part())
-        if expected:
-            self._engine.messages.put(estimate(stream.table.name, expected))
 
     def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
         """Leave the rest of a long slice to an idle worker.
