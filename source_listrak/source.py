@@ -54,7 +54,7 @@ from source_listrak.sync import output
 from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, StateCursor
 from source_listrak.sync.plan import StreamPlan, make_plan
-from source_listrak.sync.progress import Reporter, StreamCounts, ZoneWatch
+from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
 from source_listrak.sync.state import FutureStateVersion, load
 from source_listrak.sync.windows import Window, merge, wall_end
 from source_listrak.tables import COUNTERS, TABLES, Table
@@ -342,7 +342,7 @@ class SourceListrak(AbstractSource):
         connection.counts.began()
         incomplete: list[str] = []
         try:
-            with Reporter(
+            with reporting(
                 [*(stream.counts for stream in streams), connection.counts], engine.logger
             ):
                 for message in source.read(cast("Any", underlying)):

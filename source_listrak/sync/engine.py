@@ -310,7 +310,7 @@ class StateCursor(Cursor):
             if key not in self._plan.owed:  # that comes first, and may be refused on every sync
                 self._new_failures += 1
                 self._refused += is_refused
-            all_refused = self._refused == self._new_failures and not self._stream.counts.done
+            all_refused = self._refused == self._new_failures and not self._stream.counts["done"]
             if is_refused and all_refused and self._refused >= REFUSALS_LIMIT:
                 self._refusal = error
                 self.limit.stop()
