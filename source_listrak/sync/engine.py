@@ -30,7 +30,6 @@ from source_listrak.sync.progress import StreamCounts
 from source_listrak.sync.reader import (
     PageSource,
     Part,
-    ReadSettings,
     Rows,
     Slice,
     SliceRead,
@@ -419,12 +418,7 @@ class SliceGenerator(PartitionGenerator):
         self._stream = stream
         self._cursor = cursor
         self._engine = engine
-        table = stream.table
-        self._settings = ReadSettings(
-            part_pages(engine.workers),
-            departs=table.departs,
-            tolerates_empty_pages=table.tolerates_empty_pages,
-        )
+        self._part_pages = part_pages(engine.workers)
 
     def generate(self) -> Iterable[Partition]:
         """Yield a partition for each slice that is not done yet.
@@ -459,7 +453,7 @@ class SliceGenerator(PartitionGenerator):
                 cursor.limit.release()
                 return
             read = SliceRead(
-                stream, slice_, self._settings, self._divide, self._engine.logger.warning
+                stream, slice_, self._part_pages, self._divide, self._engine.logger.warning
             )
             yield SlicePartition(stream, read, Part())
 
