@@ -494,12 +494,10 @@ def _make_reports(
             stream.fetch_report,
             windows,
             all_lists,
-            kept=plan.pending(plan.list_ids(all_lists)) if plan else [],
+            kept=set(plan.pending(plan.list_ids(all_lists))) if plan else set(),
+            columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
             ahead=config.num_workers,
             executor=executor,
-            id_column=table.key[-1],
-            date_column=table.cursor,
-            counters=COUNTERS[name],
             on_complete=partial(_log_found, connection.session.logger, name, tables),
         )
     return reports
