@@ -26,7 +26,6 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
 from source_listrak.soap.client import Request, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import EnvelopeBuilder
 from source_listrak.soap.faults import ListrakError
 from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
@@ -187,7 +186,6 @@ class Checker:
         zone = self._config.zone
         session = Session(
             self._client(_OneResponse(Response(200, b""))),
-            EnvelopeBuilder(),
             DateReader(zone),
             ZoneWatch(zone, lambda: _NOW),
             self._logger,

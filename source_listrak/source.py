@@ -38,7 +38,6 @@ from source_listrak.config import ListrakConfig, read_config, read_json
 from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import EnvelopeBuilder
 from source_listrak.soap.faults import secret_spellings
 from source_listrak.soap.throttle import CircuitBreaker, Clock
 from source_listrak.soap.wire import CurlTransport, Limits, Transport
@@ -211,11 +210,11 @@ class SourceListrak(AbstractSource):
         settings = self._settings
         breaker = CircuitBreaker(settings.clock)
         counts = StreamCounts(_SHARED)
-        envelopes, dates = EnvelopeBuilder(), DateReader(config.zone)
+        dates = DateReader(config.zone)
         watch = ZoneWatch(config.zone, settings.now)
 
         def session_of(client: SoapClient) -> Session:
-            return Session(client, envelopes, dates, watch, logger, settings.now)
+            return Session(client, dates, watch, logger, settings.now)
 
         def log_in(client: SoapClient) -> list[dict[str, Any]]:
             return LoginStream(TABLES["lists"], config, session_of(client), counts).log_in()

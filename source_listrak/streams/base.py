@@ -12,9 +12,9 @@ from typing import Any
 from airbyte_cdk.sources.streams.http import HttpStream
 
 from source_listrak.config import ListrakConfig
+from source_listrak.soap import envelope
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import EnvelopeBuilder, soap_action
 from source_listrak.soap.rows import Page, RowReader
 from source_listrak.soap.wire import Response
 from source_listrak.sync.account import SharedReport
@@ -34,7 +34,6 @@ class Session:
     """
 
     client: SoapClient
-    envelopes: EnvelopeBuilder
     dates: DateReader
     watch: ZoneWatch
     logger: logging.Logger
@@ -127,7 +126,7 @@ class ListrakStream(HttpStream):
         """Return the headers of a SOAP 1.1 request."""
         return {
             "Content-Type": "text/xml; charset=utf-8",
-            "SOAPAction": soap_action(self.table.operation),
+            "SOAPAction": envelope.soap_action(self.table.operation),
         }
 
     def request_body_data(  # type: ignore[override]  # bytes, so that no one encodes again
@@ -142,7 +141,7 @@ class ListrakStream(HttpStream):
             **(stream_slice or {}),
             **(next_page_token or {}),
         }
-        return self.session.envelopes.build(self.table.operation, arguments)
+        return envelope.build(self.table.operation, arguments)
 
     def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
         """Return the rows of a response.
