@@ -29,7 +29,7 @@ from source_listrak.soap.dates import DateReader
 from source_listrak.soap.faults import ListrakError
 from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
-from source_listrak.streams import ListrakStream, Session, make_stream
+from source_listrak.streams import CLASSES, ListrakStream, Session
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.tables import TABLES, Table, schema
 
@@ -186,13 +186,16 @@ class Checker:
         zone = self._config.zone
         session = Session(
             self._client(_OneResponse(Response(200, b""))),
+            CircuitBreaker(),
             DateReader(zone),
             ZoneWatch(zone, lambda: _NOW),
             self._logger,
             lambda: _NOW,
+            StreamCounts("fuzz"),
         )
         self._streams = {
-            name: make_stream(table, self._config, session) for name, table in TABLES.items()
+            name: CLASSES[table.parent](table, self._config, session)
+            for name, table in TABLES.items()
         }
         self._columns = {name: set(schema(name)["properties"]) for name in TABLES}
         self.outcomes: Counter[str] = Counter()

@@ -28,7 +28,7 @@ from source_listrak.soap.client import Request
 from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
 from source_listrak.source import Settings, SourceListrak
-from source_listrak.streams import make_stream
+from source_listrak.streams import CLASSES
 from source_listrak.tables import TABLES, Table
 
 COMMAND = "probe"
@@ -338,8 +338,8 @@ class Probe:
         return self._answers[call]
 
     def _send(self, table: Table, arguments: Mapping[str, Any], number: int) -> Answer:
-        session, bodies = self._connection.session, list[bytes]()
-        stream = make_stream(table, self._config, session, self._connection.counts)
+        session, bodies = self._connection, list[bytes]()
+        stream = CLASSES[table.parent](table, self._config, session)
 
         def parse(response: Response) -> Page:
             bodies.append(response.body)

@@ -62,7 +62,7 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     connection = SourceListrak(settings).connect(
         config, settings.read_policy, logging.getLogger("airbyte")
     )
-    messages = ReportStream(TABLES["messages"], config, connection.session, connection.counts)
+    messages = ReportStream(TABLES["messages"], config, connection)
     span = Window(wall_start(config.since(now), config.zone), wall_end(now, config.zone))
     found = {}
     for list_id in sorted(row["ListID"] for row in connection.lists):

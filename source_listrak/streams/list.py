@@ -12,9 +12,8 @@ import orjson
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.engine import FailedList
+from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.reader import Rows, Slice
-from source_listrak.sync.state import Key
 from source_listrak.sync.windows import MARGIN, Window, next_due, visit_finder, wall_end, wall_start
 from source_listrak.tables import TABLES
 
@@ -29,25 +28,10 @@ class ListStream(ListrakStream):
         super().__init__(*args)
         self._has_no_removals = threading.Event()
 
-    def slices(self) -> Iterable[Slice | FailedList]:
+    def slices(self) -> Iterable[Slice | FailedSlice]:
         """Yield a slice per list."""
         for list_id in self.plan.pending(self.list_ids()):
             yield self.make_slice((list_id,), self._read_to(list_id))
-
-    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
-        """Return the slice of a list."""
-        (list_id,) = key
-        arguments: dict[str, Any] = {"ListID": list_id}
-        if self.table.ranged:
-            arguments |= self.span(self.plan.start(read_to))
-        return Slice(
-            key=key,
-            label=f"list {list_id}",
-            subject=("list", list_id),
-            arguments=arguments,
-            added={"ListID": list_id} if "ListID" in self.table.added else {},
-            read_to=read_to,
-        )
 
     def _read_to(self, list_id: int) -> datetime | None:
         """Return from when a list is read; all of it once in a cycle where rows come and go.
@@ -67,20 +51,14 @@ class ListStream(ListrakStream):
         """
         if self._has_no_removals.is_set():
             return None
-        removals = ListStream(
-            TABLES["list_removals"], self.config, self.session, self.counts, self.work
-        )
+        removals = ListStream(TABLES["list_removals"], self.config, self.session, self.counts)
         zone, now = self.config.zone, self.session.now()
-        request = Slice(
-            key=slice_.key,
-            label=slice_.label,
-            subject=slice_.subject,
-            arguments={
-                "ListID": slice_.key[0],
-                "StartDate": wall_start(min(self.plan.end, now), zone) - MARGIN,
-                "EndDate": wall_end(now, zone) + MARGIN,
-            },
-        )
+        arguments = {
+            "ListID": slice_.key[0],
+            "StartDate": wall_start(min(self.plan.end, now), zone) - MARGIN,
+            "EndDate": wall_end(now, zone) + MARGIN,
+        }
+        request = Slice(slice_.key, slice_.subject, arguments)
         found: set[bytes] = set()
         number, before = 1, -1
         try:
@@ -118,30 +96,20 @@ class ReportStream(ListStream):
                 "EndDate": window.end,
                 "IncludeTestMessages": self.config.include_test_messages,
             }
-        request = Slice(
-            key=(list_id,),
-            label=f"list {list_id}",
-            subject=("list", list_id),
-            arguments=arguments,
-            added={"ListID": list_id},
-        )
-        return self._fetch(request).rows
+        parent = {"ListID": list_id}
+        return self._fetch(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
 
-    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
-        """Return the slice of a list, whose rows come with the shared report."""
-        return Slice(key, f"list {key[0]}", ("list", key[0]), read_to=read_to)
-
-    def slices(self) -> Iterable[Slice | FailedList]:
+    def slices(self) -> Iterable[Slice | FailedSlice]:
         """Yield a slice per list; when no more are handed out, no fetched rows may wait for one."""
         try:
             yield from super().slices()
         finally:
-            self.work.reports[self.name].release()
+            self.session.reports[self.name].release()
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
         list_id = slice_.key[0]
-        report = self.work.reports[self.name]
+        report = self.session.reports[self.name]
         text = self.session.dates.date_time
         spans = [
             (text(visit.span.start.isoformat()) or "", text(visit.span.end.isoformat()) or "~")
@@ -162,7 +130,7 @@ class ReportStream(ListStream):
 class AnalyticsStream(ListStream):
     """Rows of many messages a request, those that a list sent."""
 
-    def slices(self) -> Iterable[Slice | FailedList]:
+    def slices(self) -> Iterable[Slice | FailedSlice]:
         """Yield a slice per list, which holds the messages to request.
 
         The messages are awaited here and not by a worker: rows of `messages` that wait for a
@@ -175,10 +143,9 @@ class AnalyticsStream(ListStream):
             except ListrakError as error:
                 if error.fault.action is Action.STOP:
                     raise
-                yield FailedList(list_id, read_to, error)
+                yield FailedSlice(Slice((list_id,), ("list", list_id), read_to=read_to), error)
                 continue
-            key, label = (list_id,), f"list {list_id}"
-            yield Slice(key, label, ("list", list_id), arguments, read_to=read_to)
+            yield replace(self.make_slice((list_id,), read_to), arguments=arguments)
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""
@@ -190,5 +157,5 @@ class AnalyticsStream(ListStream):
     def messages_of(self, list_id: int) -> list[int]:
         """Return the ids of the messages of a list that this sync reads."""
         find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
-        parents = self.work.reports["messages"].parents(list_id)
+        parents = self.session.reports["messages"].parents(list_id)
         return [row[0] for row in parents if find(row[1]) is not None]

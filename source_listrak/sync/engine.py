@@ -8,10 +8,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.message import MessageRepository
 from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
@@ -24,7 +22,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_listrak.errors import unexpected
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.sync.output import as_batches, estimate, state_message
+from source_listrak.sync.output import as_batches, state_message
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts
 from source_listrak.sync.reader import (
@@ -47,12 +45,15 @@ REFUSALS_LIMIT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class FailedList:
-    """A list whose slices are unknown, since what it is sliced by could not be read."""
+class FailedSlice:
+    """A slice that could not be read; that of a list stands for all slices of the list."""
 
-    list_id: int
-    read_to: datetime | None
-    error: ListrakError
+    slice: Slice
+    error: AirbyteTracedException
+
+    def calls_for(self, action: Action) -> bool:
+        """Return whether it failed for a fault with this action."""
+        return isinstance(self.error, ListrakError) and self.error.fault.action is action
 
 
 class SlicedStream(PageSource, Protocol):
@@ -70,7 +71,7 @@ class SlicedStream(PageSource, Protocol):
         """Return the lists of this sync, ascending; (0,) for the whole account."""
         ...
 
-    def stream_slices(self, *, sync_mode: SyncMode) -> Iterable[Slice | FailedList]:
+    def stream_slices(self) -> Iterable[Slice | FailedSlice]:
         """Yield what this sync reads: what is owed first, then ascending by key."""
         ...
 
@@ -106,21 +107,20 @@ class SliceLimit:
         self._limit = limit
         self._out = 0
         self._is_stopped = False
-        self._is_abandoned = False
         self._changed = threading.Condition()
 
-    def acquire(self) -> None:
-        """Wait until one more slice may be out, or the sync is stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._out < self._limit or self._is_stopped)
-            self._out += 1
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no more turns are given."""
+        return self._is_stopped
 
-    def try_acquire(self) -> bool:
-        """Return whether one more part may be out, without waiting."""
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Return whether one more slice may be out, after waiting for a turn or for a stop."""
         with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._out < self._limit or self._is_stopped)
             is_free = self._out < self._limit and not self._is_stopped
-            if is_free:
-                self._out += 1
+            self._out += is_free
             return is_free
 
     def release(self) -> None:
@@ -130,7 +130,7 @@ class SliceLimit:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Release all that wait for a turn, to find that the sync is stopped."""
+        """Give no more turns, since the sync is stopped."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -138,12 +138,13 @@ class SliceLimit:
     def wait_for_all(self) -> None:
         """Wait until no slice is out; each one ends, since every wait of a request has a limit."""
         with self._changed:
-            self._changed.wait_for(lambda: self._out == 0 or self._is_abandoned)
+            self._changed.wait_for(lambda: self._out <= 0)
 
     def abandon(self) -> None:
         """Release everyone: no one reads the output, or starts slices, any more."""
+        self.stop()
         with self._changed:
-            self._is_stopped = self._is_abandoned = True
+            self._out = 0
             self._changed.notify_all()
 
 
@@ -196,17 +197,6 @@ class SlicePartition(Partition):
         return hash((self.stream_name(), self.slice_read.slice.key, self.part.first))
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    label: str
-    read_to: datetime | None
-    error: AirbyteTracedException
-
-    @property
-    def is_gone(self) -> bool:
-        return isinstance(self.error, ListrakError) and self.error.fault.action is Action.GONE
-
-
 class StateCursor(Cursor):
     """Counts finished slices and emits states, each after the records that it counts."""
 
@@ -216,19 +206,19 @@ class StateCursor(Cursor):
         self._engine = engine
         self._lists = frozenset(stream.list_ids())
         running = stream.plan.running
-        self._checkpoint = (
-            Checkpoint(running.to, running.open) if running is not None else Checkpoint()
-        )
+        self._checkpoint = Checkpoint(running.to, running.open) if running else Checkpoint()
         self._owed = dict(stream.plan.owed)
-        self._failures: dict[Key, _Failure] = {}
+        self._failures: dict[Key, FailedSlice] = {}
+        self._first_failures: list[FailedSlice] = []
+        """Without those of slices that were owed, which may be refused on every sync."""
         self._refusal: AirbyteTracedException | None = None
-        self._refused = self._new_failures = 0
         self._is_complete = False
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.limit = SliceLimit(engine.workers)
         engine.breaker.on_trip(self.limit.stop)
+        engine.breaker.on_trip(self.emit_state)
 
     @property
     def state(self) -> MutableMapping[str, Any]:
@@ -241,11 +231,6 @@ class StateCursor(Cursor):
         return self._plan.state(
             self._lists, owed, to=to, open_keys=open_keys, complete=is_complete
         ).as_json()
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the service refuses this table as a whole."""
-        return self._refusal is not None
 
     def begin(self, slice_: Slice) -> bool:
         """Note that a slice is going to be read; return False when it is done already."""
@@ -265,7 +250,7 @@ class StateCursor(Cursor):
         slice_read = partition.slice_read
         try:
             if slice_read.error is not None:
-                self._fail(slice_read.slice, slice_read.error)
+                self.fail(slice_read.slice, slice_read.error)
             elif partition.part.completes:
                 self._finish_slice(slice_read)
         finally:
@@ -277,50 +262,40 @@ class StateCursor(Cursor):
         with self._lock:
             self._owed.pop(slice_.key, None)
         self._stream.counts.add(done=1)
-        minimum = slice_.minimum or 0
-        is_short = slice_.read_to is None and slice_read.rows < minimum
+        is_short = slice_.read_to is None and slice_read.rows < slice_.minimum
         if is_short and self._stream.counts.add(short_slices=1):
             self._engine.logger.warning(
                 f"{self._stream.table.name}: {slice_.label} has {slice_read.rows:,} rows, fewer "
-                f"than the {minimum:,} contacts or clicks that Listrak counts. Further cases are "
-                "counted in the summary."
+                f"than the {slice_.minimum:,} contacts or clicks that Listrak counts. Further "
+                "cases are counted in the summary."
             )
         self.emit_state(after=self._engine.state_interval)
 
-    def _fail(self, slice_: Slice, error: Exception) -> None:
-        if not isinstance(error, AirbyteTracedException):
-            error = unexpected(self._stream.table.name, error)
-        self.fail(slice_.key, _Failure(slice_.label, slice_.read_to, error))
-
-    def fail_list(self, failed: FailedList) -> None:
-        """Note that no slice of a list can be made."""
-        key = (failed.list_id,)
-        self._checkpoint.begin(key)
-        self.fail(key, _Failure(f"list {failed.list_id}", failed.read_to, failed.error))
-
-    def fail(self, key: Key, failure: _Failure) -> None:
+    def fail(self, slice_: Slice, error: Exception) -> None:
         """Note that a slice failed permanently: the stream continues, and the slice is owed."""
-        error, name = failure.error, self._stream.table.name
+        name, counts, key = self._stream.table.name, self._stream.counts, slice_.key
+        if not isinstance(error, AirbyteTracedException):
+            error = unexpected(name, error)
+        failed = FailedSlice(slice_, error)
         with self._lock:
             if key in self._failures:
                 return
-            self._failures[key] = failure
-            is_refused = isinstance(error, ListrakError) and error.fault.action is Action.REFUSED
+            self._failures[key] = failed
             is_first = len(self._failures) == 1
-            if key not in self._plan.owed:  # that comes first, and may be refused on every sync
-                self._new_failures += 1
-                self._refused += is_refused
-            all_refused = self._refused == self._new_failures and not self._stream.counts.done
-            if is_refused and all_refused and self._refused >= REFUSALS_LIMIT:
-                self._refusal = error
-                self.limit.stop()
-        if failure.is_gone:
-            self._stream.counts.add(gone=1)
+            first = self._first_failures
+            if key not in self._plan.owed and len(first) < REFUSALS_LIMIT:
+                first.append(failed)
+                all_refused = all(one.calls_for(Action.REFUSED) for one in first)
+                if len(first) == REFUSALS_LIMIT and all_refused and not counts.done:
+                    self._refusal = error
+                    self.limit.stop()
+        if failed.calls_for(Action.GONE):
+            counts.add(gone=1)
             return
-        self._stream.counts.add(failed=1)
+        counts.add(failed=1)
         if self._engine.breaker.error is None:
             self._engine.logger.warning(
-                f"{name}: {failure.label} failed permanently: {error.message}"
+                f"{name}: {slice_.label} failed permanently: {error.message}"
                 + (" The stream continues and will be marked incomplete." if is_first else "")
             )
 
@@ -331,12 +306,11 @@ class StateCursor(Cursor):
         :raises AirbyteTracedException: the one error of the stream
         """
         stopped = self._engine.breaker.error
-        if stopped is not None:
-            raise ListrakError(stopped.fault, stopped.detail)
-        if self._refusal is not None or error is not None:
-            raise self._refusal or error or AssertionError
-        owed = self._owed_now()
-        name = self._stream.table.name
+        reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._refusal or error
+        if reason is not None:
+            raise reason
+        owed, name = self._owed_now(), self._stream.table.name
+        failed = [one for one in self._failures.values() if not one.calls_for(Action.GONE)]
         if len(owed) > OWED_LIMIT:
             raise AirbyteTracedException(
                 message=f"{len(owed):,} reports of {name} could not be read, more than can be "
@@ -353,37 +327,28 @@ class StateCursor(Cursor):
                 f"{name}: Listrak has no report for {gone:,} of the messages, conversations or "
                 "lists (404). They were skipped; the next sync will try again."
             )
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        failed = {key: one for key, one in self._failures.items() if not one.is_gone}
-        if not failed:
-            return
-        oldest = min(self._owed[key].noticed for key in failed)
-        first = next(iter(failed.values()))
-        raise AirbyteTracedException(
-            message=f"{first.error.message} ({len(failed):,} failed, beginning with "
-            f"{first.label}; owed since {oldest:%Y-%m-%d %H:%M} UTC. Each sync requests them "
-            "again.)",
-            internal_message=first.error.internal_message,
-            failure_type=first.error.failure_type,
-        )
+        if failed:
+            oldest = min(self._owed[one.slice.key].noticed for one in failed)
+            cause = failed[0].error
+            raise AirbyteTracedException(
+                message=f"{cause.message} ({len(failed):,} failed, beginning with "
+                f"{failed[0].slice.label}; owed since {oldest:%Y-%m-%d %H:%M} UTC. Each sync "
+                "requests them again.)",
+                internal_message=cause.internal_message,
+                failure_type=cause.failure_type,
+            )
 
     def _owed_now(self) -> list[Owed]:
         """Return what is owed when the window closes."""
+        plan = self._plan
         kept = {
             key: one
             for key, one in self._owed.items()
-            if key[0] in self._lists and (len(key) > 1 or self._plan.is_postponed(key))
+            if key[0] in self._lists and (len(key) > 1 or plan.is_postponed(key))
         }
-        for key, failure in self._failures.items():
-            before = self._plan.owed.get(key)
-            kept[key] = Owed(
-                key,
-                failure.read_to,
-                before.noticed if before else self._plan.end,
-                failure.is_gone,
-            )
+        for key, failed in self._failures.items():
+            noticed = plan.owed[key].noticed if key in plan.owed else plan.end
+            kept[key] = Owed(key, failed.slice.read_to, noticed, failed.calls_for(Action.GONE))
         return [kept[key] for key in sorted(kept)]
 
     def emit_state(self, *, after: float = 0.0) -> None:
@@ -431,44 +396,30 @@ class SliceGenerator(PartitionGenerator):
 
         :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
         """
-        stream, cursor = self._stream, self._cursor
-        stream.counts.began()
+        self._stream.counts.began()
         failed: AirbyteTracedException | None = None
         try:
             yield from self._partitions()
         except AirbyteTracedException as error:
             failed = error
         except Exception as error:
-            failed = unexpected(stream.table.name, error)
-        cursor.limit.wait_for_all()
-        cursor.finish(failed)
+            failed = unexpected(self._stream.table.name, error)
+        self._cursor.limit.wait_for_all()
+        self._cursor.finish(failed)
 
     def _partitions(self) -> Iterator[Partition]:
-        stream, cursor, breaker = self._stream, self._cursor, self._engine.breaker
-        expected: int | None = 0
-        for slice_ in stream.stream_slices(sync_mode=SyncMode.incremental):
-            if isinstance(slice_, FailedList):
-                cursor.fail_list(slice_)
-                if cursor.is_refused:
-                    return
-                continue
-            if not cursor.begin(slice_):
-                continue
-            stream.counts.add(known=1)
-            if expected is not None and slice_.minimum is not None and slice_.read_to is None:
-                expected += slice_.minimum
-            else:
-                expected = None
-            cursor.limit.acquire()
-            if breaker.error is not None or cursor.is_refused:
-                cursor.limit.release()
+        stream, cursor, warn = self._stream, self._cursor, self._engine.logger.warning
+        for slice_ in stream.stream_slices():
+            if isinstance(slice_, FailedSlice):
+                cursor.begin(slice_.slice)
+                cursor.fail(slice_.slice, slice_.error)
+            elif cursor.begin(slice_):
+                stream.counts.add(known=1)
+                if cursor.limit.acquire():
+                    read = SliceRead(stream, slice_, self._settings, self._divide, warn)
+                    yield SlicePartition(stream, read, Part())
+            if cursor.limit.is_stopped:
                 return
-            read = SliceRead(
-                stream, slice_, self._settings, self._divide, self._engine.logger.warning
-            )
-            yield SlicePartition(stream, read, Part())
-        if expected:
-            self._engine.messages.put(estimate(stream.table.name, expected))
 
     def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
         """Leave the rest of a long slice to an idle worker.
@@ -477,7 +428,7 @@ class SliceGenerator(PartitionGenerator):
         messages of the next list. Its turn is taken before the turn of the part before it ends, so
         a wait for all slices includes the rest.
         """
-        if not self._cursor.limit.try_acquire():
+        if not self._cursor.limit.acquire(wait=False):
             return False
         self._engine.messages.put(SlicePartition(self._stream, slice_read, rest))
         return True

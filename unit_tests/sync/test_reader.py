@@ -28,7 +28,7 @@ from source_listrak.sync.reader import (
     part_pages,
 )
 
-SLICE = Slice((1, 7), "message 7", ("message", 7), added={"MsgID": 7})
+SLICE = Slice((1, 7), ("message", 7), added={"MsgID": 7})
 PARTS = ReadSettings(part_pages=8)
 DEPARTS = ReadSettings(part_pages=8, departs=True)
 TOLERANT = ReadSettings(part_pages=8, tolerates_empty_pages=True)
