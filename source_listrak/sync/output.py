@@ -13,23 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from airbyte_cdk.models import (
-    AirbyteEstimateTraceMessage,
-    AirbyteMessage,
-    AirbyteRecordMessage,
-    AirbyteStateBlob,
-    AirbyteStateMessage,
-    AirbyteStateType,
-    AirbyteStreamState,
-    AirbyteStreamStatus,
-    AirbyteStreamStatusReason,
-    AirbyteStreamStatusReasonType,
-    AirbyteTraceMessage,
-    EstimateType,
-    StreamDescriptor,
-    TraceType,
-    Type,
-)
+from airbyte_cdk import models
 from airbyte_cdk.sources.types import Record
 from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 
@@ -50,8 +34,6 @@ class RecordBatch:
     :ivar count: the number of records
     """
 
-    __slots__ = ("count", "lines", "stream")
-
     def __init__(self, stream: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self.stream = stream
         self.count = len(rows)
@@ -63,11 +45,11 @@ class RecordBatch:
         lines = orjson.dumps(separated[:-1])[1:-1]
         self.lines = head + lines.replace(b",\n,", tail + head) + tail
 
-    def messages(self) -> Iterator[AirbyteMessage]:
+    def messages(self) -> Iterator[models.AirbyteMessage]:
         """Yield the records as single messages."""
         for line in self.lines.splitlines():
-            record = orjson.loads(line)["record"]
-            yield AirbyteMessage(type=Type.RECORD, record=AirbyteRecordMessage(**record))
+            record = models.AirbyteRecordMessage(**orjson.loads(line)["record"])
+            yield models.AirbyteMessage(type=models.Type.RECORD, record=record)
 
 
 def as_batches(stream: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
@@ -77,11 +59,9 @@ def as_batches(stream: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Recor
         yield Record({_KEY: batch}, stream_name=stream)
 
 
-def batch_of(message: AirbyteMessage) -> RecordBatch | None:
+def batch_of(message: models.AirbyteMessage) -> RecordBatch | None:
     """Return the batch that a message carries, None for any other message."""
-    if message.record is None:
-        return None
-    batch = message.record.data.get(_KEY)
+    batch = message.record.data.get(_KEY) if message.record else None
     return batch if isinstance(batch, RecordBatch) else None
 
 
@@ -100,38 +80,22 @@ def release(full: queue.Queue[Any]) -> None:
         full.not_full.notify_all()
 
 
-def rate_limited(stream: str) -> AirbyteMessage:
+def rate_limited(stream: str) -> models.AirbyteMessage:
     """Return the status of a stream that waits for a rate limit of the service."""
+    reason = models.AirbyteStreamStatusReasonType.RATE_LIMITED
     return as_airbyte_message(
-        StreamDescriptor(name=stream),
-        AirbyteStreamStatus.RUNNING,
-        [AirbyteStreamStatusReason(type=AirbyteStreamStatusReasonType.RATE_LIMITED)],
+        models.StreamDescriptor(name=stream),
+        models.AirbyteStreamStatus.RUNNING,
+        [models.AirbyteStreamStatusReason(type=reason)],
     )
 
 
-def estimate(stream: str, rows: int) -> AirbyteMessage:
-    """Return how many records to expect of a stream."""
-    return AirbyteMessage(
-        type=Type.TRACE,
-        trace=AirbyteTraceMessage(
-            type=TraceType.ESTIMATE,
-            emitted_at=time.time() * 1000,
-            estimate=AirbyteEstimateTraceMessage(
-                name=stream, type=EstimateType.STREAM, row_estimate=rows
-            ),
-        ),
-    )
-
-
-def state_message(stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
+def state_message(stream: str, state: Mapping[str, Any]) -> models.AirbyteMessage:
     """Return the state of a stream."""
-    return AirbyteMessage(
-        type=Type.STATE,
-        state=AirbyteStateMessage(
-            type=AirbyteStateType.STREAM,
-            stream=AirbyteStreamState(
-                stream_descriptor=StreamDescriptor(name=stream),
-                stream_state=AirbyteStateBlob(state),
-            ),
-        ),
+    content = models.AirbyteStreamState(
+        models.StreamDescriptor(name=stream), models.AirbyteStateBlob(state)
+    )
+    return models.AirbyteMessage(
+        type=models.Type.STATE,
+        state=models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=content),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.models import AirbyteMessage, Type
+from airbyte_cdk.models import AirbyteMessage
 from airbyte_cdk.sources.utils.record_helper import stream_data_to_airbyte_message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,6 @@ from source_listrak.sync.output import (
     RecordBatch,
     as_batches,
     batch_of,
-    estimate,
     make_queue,
     rate_limited,
     release,
@@ -109,9 +108,6 @@ def test_other_messages_name_their_stream() -> None:
     status = limited["trace"]["stream_status"]
     assert status["stream_descriptor"]["name"] == "lists"
     assert (status["status"], status["reasons"]) == ("RUNNING", [{"type": "RATE_LIMITED"}])
-    estimated = json.loads(AirbyteEntrypoint.airbyte_message_to_string(estimate("lists", 7)))
-    assert estimated["trace"]["estimate"] == {"name": "lists", "type": "STREAM", "row_estimate": 7}
-    assert estimate("lists", 7).type is Type.TRACE
 
 
 def test_the_queue_keeps_the_order_of_each_thread() -> None:
