@@ -272,8 +272,8 @@ class Probe:
         ]
         for name, rows, conclude in steps:
             yield name, self._try(rows, conclude)
-        yield "Characters that XML forbids", Conclusion(f"{counts.removed_characters:,} seen")
-        yield "Requests", Conclusion(f"{counts.requests}, of them {counts.retries} retries")
+        yield "Characters that XML forbids", Conclusion(f"{counts['removed_characters']:,} seen")
+        yield "Requests", Conclusion(f"{counts['requests']}, of them {counts['retries']} retries")
 
     @staticmethod
     def _try(rows: Rows, conclude: Callable[[Row], Conclusion]) -> Conclusion:
@@ -330,7 +330,7 @@ class Probe:
             arguments |= {"IncludeTestMessages": False} if is_report else {}
         call = (name, tuple(arguments.items()), page)
         if call not in self._answers:
-            if counts.requests > REQUEST_LIMIT - COST_LIMIT:
+            if counts["requests"] > REQUEST_LIMIT - COST_LIMIT:
                 raise CannotTell(f"the limit of {REQUEST_LIMIT} requests was reached")
             self._answers[call] = self._send(table, arguments, page)
         if fault := self._answers[call].fault:

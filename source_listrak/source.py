@@ -33,7 +33,7 @@ from source_listrak.sync import output
 from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, StateCursor
 from source_listrak.sync.plan import StreamPlan, make_plan
-from source_listrak.sync.progress import Reporter, StreamCounts, ZoneWatch
+from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
 from source_listrak.sync.reader import Rows
 from source_listrak.sync.state import FutureStateVersion, load
 from source_listrak.sync.windows import Window, merge, wall_end
@@ -267,7 +267,7 @@ class SourceListrak(AbstractSource):
         self._breaker = engine.breaker
         session.counts.began()
         try:
-            with Reporter([*(stream.counts for stream in streams), session.counts], logger):
+            with reporting([*(stream.counts for stream in streams), session.counts], logger):
                 yield from _run(streams, engine)
         finally:
             warning = session.watch.warning()
@@ -436,12 +436,10 @@ def _make_reports(
             ReportStream(table, config, session).fetch_report,
             windows,
             all_lists,
-            kept=plan.pending(plan.list_ids(all_lists)) if plan else [],
+            kept=set(plan.pending(plan.list_ids(all_lists))) if plan else set(),
+            columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
             ahead=config.num_workers,
             executor=executor,
-            id_column=table.key[-1],
-            date_column=table.cursor,
-            counters=COUNTERS[name],
             on_complete=partial(_log_found, session.logger, name, tables),
         )
         session.breaker.on_trip(reports[name].release)

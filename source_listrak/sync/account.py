@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import threading
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from source_listrak.sync.windows import Window, to_micros
 
@@ -21,48 +26,21 @@ Row = dict[str, Any]
 UNKNOWN = -1
 """A counter that the response left out, or a date that a message does not have."""
 
-Fetch = Callable[[int, "Window | None"], list[Row]]
 
+class _Fetched(NamedTuple):
+    """The report of a list in a window.
 
-def micros(date: str | None) -> int:
-    """Return microseconds since 1970 of a date in the connector's form; UNKNOWN without one."""
-    if date is None:
-        return UNKNOWN
-    return to_micros(datetime.fromisoformat(date.replace("Z", "+00:00")))
-
-
-class Parents:
-    """Ids, dates and counters of a list's messages or conversations, ascending by id.
-
-    Packed, since an account can have very many: 8 bytes for each id, date and counter. Of several
-    rows of one id the last counts.
+    :param parents: the numbers of each row, one after the other, ascending by id: 8 bytes each,
+        since an account can have very many. Of several rows of one id, the last counts.
+    :param rows: as long as they wait for the table's own stream
     """
 
-    def __init__(
-        self, rows: Iterable[Row], id_column: str, date_column: str | None, counters: Sequence[str]
-    ) -> None:
-        latest = {row[id_column]: row for row in rows if id_column in row}
-        self._width = 2 + len(counters)
-        self._packed = array("q")
-        for ident in sorted(latest):
-            row = latest[ident]
-            self._packed.append(ident)
-            self._packed.append(micros(row.get(date_column)) if date_column else UNKNOWN)
-            self._packed.extend(row.get(counter, UNKNOWN) for counter in counters)
-
-    def __len__(self) -> int:
-        return len(self._packed) // self._width
-
-    def with_rows(self, place: int) -> int:
-        """Return how many have a counter, by its place, that is not zero."""
-        return len(self) - self._packed[2 + place :: self._width].count(0)
-
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        """Yield (id, date, counters...) of each; the date in microseconds since 1970."""
-        for start in range(0, len(self._packed), self._width):
-            yield self._packed[start : start + self._width]
+    window: Window | None
+    parents: array[int]
+    rows: list[Row]
 
 
+@dataclass(eq=False)
 class SharedReport:
     """One report per list and window, as rows for its own table and as parents for others.
 
@@ -70,57 +48,44 @@ class SharedReport:
     :param windows: the windows of a list that this sync needs; None: the whole report
     :param list_ids: all lists of this sync, ascending
     :param kept: the lists whose rows a selected table will take; only those are kept
+    :param columns: those of the id, of the date (empty: there is none), and of counters
+    :param ahead: lists that are fetched ahead, and lists whose rows may wait to be taken
     :param on_complete: called when the last list is fetched, with the number of parents ("all") and
         of those for which each counter is not zero
-    :param ahead: lists that are fetched ahead, and lists whose rows may wait to be taken
     """
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        windows: Callable[[int], Sequence[Window | None]],
-        list_ids: Sequence[int],
-        kept: Collection[int],
-        *,
-        ahead: int,
-        executor: Executor,
-        id_column: str,
-        date_column: str | None,
-        counters: Sequence[str],
-        on_complete: Callable[[Mapping[str, int]], None] = lambda tally: None,
-    ) -> None:
-        self._fetch = fetch
-        self._windows = windows
-        self._list_ids = list_ids
-        self._places = {list_id: place for place, list_id in enumerate(list_ids)}
-        self._kept = set(kept)
-        self._ahead = ahead
-        self._executor = executor
-        self._columns = (id_column, date_column, tuple(counters))
-        self._counters = tuple(counters)
-        self._on_complete = on_complete
-        self._tally: Counter[str] = Counter()
-        self._out = 0
-        self._changed = threading.Condition()
-        self._next = self._goal = 0
-        self._waiting = 0
-        """Lists whose rows are fetched, or being fetched, and not taken yet."""
-        self._is_released = False
-        self._futures: dict[int, list[Future[tuple[Parents, list[Row]]]]] = {}
+    fetch: Callable[[int, Window | None], list[Row]]
+    windows: Callable[[int], Sequence[Window | None]]
+    list_ids: Sequence[int]
+    kept: set[int]
+    columns: Sequence[str]
+    ahead: int
+    executor: Executor
+    on_complete: Callable[[Mapping[str, int]], None] = lambda tally: None
+    _tally: Counter[str] = field(default_factory=Counter, init=False)
+    _futures: dict[int, list[Future[_Fetched]]] = field(default_factory=dict, init=False)
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _goal: int = field(default=0, init=False)
+    """How many lists are needed now, or soon."""
+    _out: int = field(default=0, init=False)
+    """Requests that have not succeeded yet."""
+    _waiting: int = field(default=0, init=False)
+    """Lists whose rows are fetched, or being fetched, and not taken yet."""
+    _is_released: bool = field(default=False, init=False)
 
     def parents(self, list_id: int) -> Iterator[Sequence[int]]:
         """Yield (id, date, counters...) of a list's rows, ascending by id.
 
+        Dates are in microseconds since 1970.
+
         :raises ListrakError: the report could not be fetched
         """
-        found = [future.result()[0] for future in self._of_list(list_id)]
-        if len(found) == 1:
-            yield from found[0]
-            return
-        # Of a message that is in two windows, the later one counts.
-        latest = {row[0]: row for parents in found for row in parents}
-        for ident in sorted(latest):
-            yield latest[ident]
+        by_id, width = itemgetter(0), len(self.columns)
+        packed = [future.result().parents for future in self._of_list(list_id)]
+        found = [zip(*[iter(numbers)] * width, strict=True) for numbers in packed]
+        for _, same in groupby(merge(*found, key=by_id), by_id):
+            # Of a message that is in two windows, the later one counts.
+            yield [*same][-1]
 
     def take_rows(self, list_id: int) -> Iterator[tuple[Window | None, list[Row]]]:
         """Yield a list's windows and their rows, which are let go when they are taken.
@@ -128,14 +93,13 @@ class SharedReport:
         :raises ListrakError: the report could not be fetched
         """
         try:
-            futures = self._of_list(list_id)
-            for window, future in zip(self._windows(list_id), futures, strict=True):
-                rows = future.result()[1]
+            for future in self._of_list(list_id):
+                window, _, rows = future.result()
                 yield window, list(rows)
                 rows.clear()
         finally:
             with self._changed:
-                self._kept.discard(list_id)
+                self.kept.discard(list_id)
                 self._waiting -= 1
                 self._advance()
 
@@ -145,38 +109,46 @@ class SharedReport:
             self._is_released = True
             self._advance()
 
-    def _of_list(self, list_id: int) -> list[Future[tuple[Parents, list[Row]]]]:
+    def _of_list(self, list_id: int) -> list[Future[_Fetched]]:
         with self._changed:
-            self._goal = max(self._goal, self._places[list_id] + self._ahead)
+            self._goal = max(self._goal, bisect_left(self.list_ids, list_id) + self.ahead)
             self._advance()
             self._changed.wait_for(lambda: list_id in self._futures)
             return self._futures[list_id]
 
     def _advance(self) -> None:
         """Start fetching the next lists, as far as room for their rows allows."""
-        while self._next < min(self._goal, len(self._list_ids)):
-            list_id = self._list_ids[self._next]
-            if list_id in self._kept:
-                if self._waiting >= self._ahead and not self._is_released:
+        for list_id in self.list_ids[len(self._futures) : self._goal]:
+            if list_id in self.kept:
+                if self._waiting >= self.ahead and not self._is_released:
                     break
                 self._waiting += 1
+            windows = self.windows(list_id)
+            self._out += len(windows)
             self._futures[list_id] = [
-                self._executor.submit(self._read, list_id, window)
-                for window in self._windows(list_id)
+                self.executor.submit(self._read, list_id, window) for window in windows
             ]
-            self._out += len(self._futures[list_id])
-            self._next += 1
         self._changed.notify_all()
 
-    def _read(self, list_id: int, window: Window | None) -> tuple[Parents, list[Row]]:
-        rows = self._fetch(list_id, window)
-        parents = Parents(rows, *self._columns)
+    def _read(self, list_id: int, window: Window | None) -> _Fetched:
+        rows, width = self.fetch(list_id, window), len(self.columns)
+        parents = _packed(rows, *self.columns)
         with self._changed:
-            self._tally["all"] += len(parents)
-            for place, counter in enumerate(self._counters):
-                self._tally[counter] += parents.with_rows(place)
+            self._tally["all"] += len(parents) // width
+            for place, counter in enumerate(self.columns[2:], 2):
+                self._tally[counter] += sum(map(bool, parents[place::width]))
             self._out -= 1
-            is_complete = self._next == len(self._list_ids) and not self._out
+            is_complete = len(self._futures) == len(self.list_ids) and not self._out
         if is_complete:
-            self._on_complete(self._tally)
-        return parents, rows if list_id in self._kept else []
+            self.on_complete(self._tally)
+        return _Fetched(window, parents, rows if list_id in self.kept else [])
+
+
+def _packed(rows: Sequence[Row], id_column: str, date_column: str, *counters: str) -> array[int]:
+    latest = {row[id_column]: row for row in rows if id_column in row}
+    packed = array("q")
+    for ident in sorted(latest):
+        date, *counted = map(latest[ident].get, (date_column, *counters))
+        sent = to_micros(datetime.fromisoformat(date.replace("Z", "+00:00"))) if date else UNKNOWN
+        packed.extend((ident, sent, *(UNKNOWN if one is None else one for one in counted)))
+    return packed

@@ -28,7 +28,6 @@ from source_listrak.sync.progress import StreamCounts
 from source_listrak.sync.reader import (
     PageSource,
     Part,
-    ReadSettings,
     Rows,
     Slice,
     SliceRead,
@@ -286,7 +285,7 @@ class StateCursor(Cursor):
             if key not in self._plan.owed and len(first) < REFUSALS_LIMIT:
                 first.append(failed)
                 all_refused = all(one.calls_for(Action.REFUSED) for one in first)
-                if len(first) == REFUSALS_LIMIT and all_refused and not counts.done:
+                if len(first) == REFUSALS_LIMIT and all_refused and not counts["done"]:
                     self._refusal = error
                     self.limit.stop()
         if failed.calls_for(Action.GONE):
@@ -384,12 +383,7 @@ class SliceGenerator(PartitionGenerator):
         self._stream = stream
         self._cursor = cursor
         self._engine = engine
-        table = stream.table
-        self._settings = ReadSettings(
-            part_pages(engine.workers),
-            departs=table.departs,
-            tolerates_empty_pages=table.tolerates_empty_pages,
-        )
+        self._part_pages = part_pages(engine.workers)
 
     def generate(self) -> Iterable[Partition]:
         """Yield a partition for each slice that is not done yet.
@@ -416,7 +410,7 @@ class SliceGenerator(PartitionGenerator):
             elif cursor.begin(slice_):
                 stream.counts.add(known=1)
                 if cursor.limit.acquire():
-                    read = SliceRead(stream, slice_, self._settings, self._divide, warn)
+                    read = SliceRead(stream, slice_, self._part_pages, self._divide, warn)
                     yield SlicePartition(stream, read, Part())
             if cursor.limit.is_stopped:
                 return

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 INTERVAL = 30.0
 """Seconds between two lines of a running stream."""
+
+_SUMMARY = (
+    ("known", "{done:,} of {known:,} slices done, {records:,} records"),
+    (None, "{requests:,} requests, {retries:,} retries"),
+    ("gone", "{gone:,} gone"),
+    ("failed", "{failed:,} failed"),
+    ("short_slices", "{short_slices:,} shorter than their counters"),
+    ("wrong_values", "{wrong_values:,} values of a wrong type"),
+    ("removed_characters", "{removed_characters:,} forbidden characters removed"),
+)
+"""The parts of a summary, each with the count without which it is left out."""
 
 _TOLERANCE = timedelta(hours=1)
 """How far in the future a date may lie: a clock can be a little off."""
@@ -21,22 +35,15 @@ _COMMON_ZONES = (
     "America/Denver",
     "America/Chicago",
     "America/New_York",
-    "America/Sao_Paulo",
     "UTC",
     "Europe/London",
     "Europe/Berlin",
-    "Europe/Athens",
-    "Asia/Dubai",
-    "Asia/Kolkata",
-    "Asia/Singapore",
-    "Asia/Tokyo",
     "Australia/Sydney",
-    "Pacific/Auckland",
 )
 
 
 class StreamCounts:
-    """Counts of one stream; thread-safe.
+    """Counts of one stream, by name; thread-safe.
 
     :param on_rate_limited: called with the seconds of a wait for a rate limit
     """
@@ -47,20 +54,12 @@ class StreamCounts:
         self.name = name
         self._on_rate_limited = on_rate_limited
         self._lock = threading.Lock()
-        self.known = 0
-        self.done = 0
-        self.failed = 0
-        self.gone = 0
-        self.records = 0
-        self.requests = 0
-        self.retries = 0
-        self.removed_characters = 0
-        self.wrong_values = 0
-        self.short_slices = 0
-        self._began: float | None = None
-        self._ended: float | None = None
+        self._counts: Counter[str] = Counter()
+        self._began = self._ended = math.inf
         self._limited_until = 0.0
-        self._noticed: set[str] = set()
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts[name]
 
     def began(self) -> None:
         """Note that the stream began."""
@@ -73,14 +72,12 @@ class StreamCounts:
     @property
     def is_running(self) -> bool:
         """Whether the stream began and has not ended."""
-        return self._began is not None and self._ended is None
+        return self._began < self._ended == math.inf
 
     @property
     def seconds(self) -> float:
         """How long the stream has been running, or ran."""
-        if self._began is None:
-            return 0.0
-        return (self._ended or time.monotonic()) - self._began
+        return max(0.0, min(time.monotonic(), self._ended) - self._began)
 
     def requested(self, *, is_retry: bool) -> None:
         """Note one request on the wire."""
@@ -97,59 +94,40 @@ class StreamCounts:
 
     def notice(self, what: str) -> bool:
         """Return whether this is the first time; streams that share their counts have names."""
-        with self._lock:
-            is_first = what not in self._noticed
-            self._noticed.add(what)
-        return is_first
+        return self.add(**{what: 1})
 
     def add(self, **counts: int) -> bool:
         """Add to counts by name; return whether one of them was zero before."""
         with self._lock:
-            is_first = any(value and not getattr(self, name) for name, value in counts.items())
-            for name, value in counts.items():
-                setattr(self, name, getattr(self, name) + value)
+            is_first = any(value and not self._counts[name] for name, value in counts.items())
+            self._counts.update(counts)
         return is_first
 
     def __str__(self) -> str:
-        text = f"{self.requests:,} requests, {self.retries:,} retries"
-        if self.known:
-            text = f"{self.done:,} of {self.known:,} slices done, {self.records:,} records, {text}"
-        for count, what in (
-            (self.gone, "gone"),
-            (self.failed, "failed"),
-            (self.short_slices, "shorter than their counters"),
-            (self.wrong_values, "values of a wrong type"),
-            (self.removed_characters, "forbidden characters removed"),
-        ):
-            if count:
-                text += f", {count:,} {what}"
-        return text
+        parts = [text for needed, text in _SUMMARY if needed is None or self._counts[needed]]
+        return ", ".join(parts).format_map(self._counts)
 
 
-class Reporter:
-    """Logs a line for each running stream every half minute, and a summary at the end."""
+@contextmanager
+def reporting(streams: Sequence[StreamCounts], logger: logging.Logger) -> Iterator[None]:
+    """Log a line for each running stream every half minute, and a summary of each at the end."""
+    over = threading.Event()
 
-    def __init__(self, counts: Iterable[StreamCounts], logger: logging.Logger) -> None:
-        self._counts = list(counts)
-        self._logger = logger
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._report, name="reporter", daemon=True)
-
-    def __enter__(self) -> Reporter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        for counts in self._counts:
-            self._logger.info(f"Summary of {counts.name}: {counts}, {counts.seconds:.1f} s")
-
-    def _report(self) -> None:
-        while not self._over.wait(INTERVAL):
-            for counts in self._counts:
+    def report() -> None:
+        while not over.wait(INTERVAL):
+            for counts in streams:
                 if counts.is_running:
-                    self._logger.info(f"{counts.name}: {counts}")
+                    logger.info(f"{counts.name}: {counts}")
+
+    thread = threading.Thread(target=report, name="reporter", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for counts in streams:
+            logger.info(f"Summary of {counts.name}: {counts}, {counts.seconds:.1f} s")
 
 
 class ZoneWatch:
@@ -162,40 +140,31 @@ class ZoneWatch:
     def __init__(self, zone: ZoneInfo, now: Callable[[], datetime]) -> None:
         self._zone = zone
         self._now = now
-        self._limit = _text(now() + _TOLERANCE)
-        """Dates up to here need no closer look."""
-        self._ahead = timedelta()
+        self._ahead = _TOLERANCE
 
     def see(self, rows: Iterable[Mapping[str, Any]], column: str) -> None:
         """Look at a column of dates, in the connector's form; other texts are passed over."""
+        now = self._now()
+        limit = f"{now + self._ahead:%Y-%m-%dT%H:%M:%S.%fZ}"
         dates = (row.get(column) or "" for row in rows)
-        latest = max((date for date in dates if len(date) == len(self._limit)), default="")
-        if latest <= self._limit:
-            return
-        try:
-            ahead = datetime.strptime(latest, "%Y-%m-%dT%H:%M:%S.%f%z") - self._now()
-        except ValueError:
-            return  # a string column that holds no date
-        if ahead > _TOLERANCE:
-            self._limit, self._ahead = latest, max(self._ahead, ahead)
+        latest = max((date for date in dates if len(date) == len(limit)), default="")
+        if latest > limit:
+            with suppress(ValueError):  # a string column that holds no date
+                self._ahead = datetime.strptime(latest, "%Y-%m-%dT%H:%M:%S.%f%z") - now
 
     def warning(self) -> str | None:
         """Return one sentence when dates lie in the future by more than an hour."""
-        ahead, now = self._ahead, self._now()
-        if not ahead:
+        if self._ahead == _TOLERANCE:
             return None
-        here = now.astimezone(self._zone).utcoffset() or timedelta()
-        fitting = [
-            name
-            for name in _COMMON_ZONES
-            if (now.astimezone(ZoneInfo(name)).utcoffset() or timedelta()) - here >= ahead
-        ]
-        advice = f"{fitting[0]} would fit" if fitting and ahead < timedelta(days=1) else "check it"
+        now = self._now()
+        latest = _clock(now + self._ahead, self._zone)
+        fitting = [name for name in _COMMON_ZONES if _clock(now, ZoneInfo(name)) >= latest]
+        advice = f"{fitting[0]} would fit" if fitting else "check it"
         return (
-            f"Dates lie up to {ahead.total_seconds() / 3600:.1f} hours in the future of the "
+            f"Dates lie up to {self._ahead.total_seconds() / 3600:.1f} hours in the future of the "
             f"configured time zone {self._zone.key}, which is probably wrong: {advice}."
         )
 
 
-def _text(instant: datetime) -> str:
-    return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _clock(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -20,6 +21,7 @@ import orjson
 from source_listrak.soap.faults import REPEATED_PAGE, ListrakError
 from source_listrak.soap.rows import Page
 from source_listrak.sync.state import Key
+from source_listrak.tables import Table
 
 Rows = list[dict[str, Any]]
 
@@ -78,27 +80,13 @@ def label(kind: str, ident: int) -> str:
 class PageSource(Protocol):
     """What a table gives to the reader of its slices."""
 
+    table: Table
+
     def fetch_page(self, slice_: Slice, number: int) -> Page:
         """Return one page of a slice, 1-based. :raises ListrakError: it could not be fetched"""
-        ...
 
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return what identifies all recent departures; None where they cannot be known."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ReadSettings:
-    """How slices of one table are read.
-
-    :param part_pages: pages of a part that a worker keeps of a long slice
-    :param departs: whether rows vanish while pages are read
-    :param tolerates_empty_pages: whether pages with rows may follow an empty one
-    """
-
-    part_pages: int
-    departs: bool = False
-    tolerates_empty_pages: bool = False
 
 
 def part_pages(workers: int) -> int:
@@ -118,52 +106,45 @@ def part_pages(workers: int) -> int:
     return max(PAGES_BEFORE_DIVISION, workers * 3 // 2)
 
 
+@dataclass(eq=False, slots=True)
 class Part:
     """Consecutive pages of a slice, read by one worker.
 
-    :ivar last: the last page, None while the end is open
-    :ivar next: the part behind, once the end is fixed
+    :ivar next: the part behind; None while the end is open
     :ivar is_requested: whether its first page was requested
     :ivar completes: whether the whole slice was read when this part was
+    :ivar first_keys: the keys of the rows of its first page, or why that may never be known
     """
 
-    def __init__(self, first: int = 1) -> None:
-        self.first = first
-        self.last: int | None = None
-        self.next: Part | None = None
-        self.is_requested = False
-        self.completes = False
-        self._first_keys: frozenset[int] = frozenset()
-        self._is_blank = False
-        self._error: Exception | None = None
-        self._is_known = threading.Event()
-
-    def publish(self, rows: Rows, is_telling: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Make the rows of the first page known to the part before.
-
-        :param is_telling: returns whether a row identifies a page
-        """
-        self._first_keys = _keys(filter(is_telling, rows))
-        self._is_blank = bool(rows) and not self._first_keys
-        self._is_known.set()
-
-    def fail(self, error: Exception) -> None:
-        """Make it known that the first page may never be."""
-        self._error = error
-        self._is_known.set()
-
-    def missed(self, rows: Rows) -> Rows:
-        """Return the rows that were not on the first page; wait for that page.
-
-        :raises ListrakError: the part failed
-        """
-        self._is_known.wait()
-        if self._error is not None:
-            raise self._error
-        # Where no row identifies the first page, there is nothing to look for.
-        return [] if self._is_blank else _unknown(rows, self._first_keys)
+    first: int = 1
+    next: Part | None = None
+    is_requested: bool = False
+    completes: bool = False
+    first_keys: Future[frozenset[int]] = field(default_factory=Future)
 
 
+@dataclass(slots=True)
+class _Pass:
+    """What was seen in one pass over the pages of a slice.
+
+    :param number: 1-based
+    :param departures: those known when it began; None where rows stay, or it cannot be known
+    :param keys_before: the keys of the rows by page, in the pass before
+    :ivar parts: those that are being read
+    :ivar pages: hashes of all pages
+    """
+
+    number: int = 1
+    departures: frozenset[bytes] | None = None
+    keys_before: Mapping[int, array[int]] = field(default_factory=dict)
+    keys: dict[int, array[int]] = field(default_factory=dict)
+    parts: int = 1
+    pages: set[int] = field(default_factory=set)
+    repeated_rows: int = 0
+    blank_pages: int = 0
+
+
+@dataclass(eq=False)
 class SliceRead:
     """One slice being read, shared by the workers that read parts of it.
 
@@ -171,88 +152,89 @@ class SliceRead:
     pages: equal answers prove that no row left during the pass. Otherwise the slice is read again,
     `PASSES_LIMIT` passes at most.
 
-    :ivar rows: rows read so far in this pass, without those that parts read twice
-    :ivar error: why the slice failed, in any of its parts
+    :param part_pages: pages of a part that a worker keeps of a long slice
     :param divide: offers a part to an idle worker; returns whether there is one
     :param warn: called with a sentence when not even the last pass could be proved
+    :ivar rows: rows read so far in this pass, without those that parts read twice
+    :ivar error: why the slice failed, in any of its parts
     """
 
-    def __init__(
-        self,
-        source: PageSource,
-        slice_: Slice,
-        settings: ReadSettings,
-        divide: Callable[[SliceRead, Part], bool],
-        warn: Callable[[str], None],
-    ) -> None:
-        self.slice = slice_
-        self.rows = 0
-        self.error: Exception | None = None
-        self._source = source
-        self._settings = settings
-        self._divide = divide
-        self._warn = warn
-        self._lock = threading.Lock()
-        self._parts = 1
-        self._passes = 1
-        self._departures: frozenset[bytes] | None = None
-        self._pages: set[int] = set()
-        self._repeated_rows = self._blank_pages = 0
-        self._hashes: dict[int, array[int]] = {}
-        self._hashes_before: dict[int, array[int]] = {}
+    source: PageSource
+    slice: Slice
+    part_pages: int
+    divide: Callable[[SliceRead, Part], bool]
+    warn: Callable[[str], None]
+    rows: int = field(default=0, init=False)
+    error: Exception | None = field(default=None, init=False)
+    _pass: _Pass = field(default_factory=_Pass, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def read(self, part: Part) -> Iterator[Rows]:
         """Yield the rows of a part, page by page; behind the last part, those of further passes.
 
+        The caller may clear them, so that no one holds them while it waits.
+
         :raises ListrakError: a request failed permanently, here or in another part
         """
         try:
-            if part.first == 1 and self._settings.departs:
-                first = self._source.fetch_page(self.slice, 1).rows
-                if not first or not self._source.fetch_page(self.slice, 2).rows:
-                    known = _keys(first)
-                    yield first
-                    if known and self.slice.read_to is None:
-                        # What moved to the first page before the second one was requested. Other
-                        # reads leave it to the next full one.
-                        yield _unknown(self._source.fetch_page(self.slice, 1).rows, known)
-                    part.completes = True
+            if part.first == 1 and self.source.table.departs:
+                part.completes = yield from self._read_one_page()
+                if part.completes:
                     return
-                self._departures = self._source.departures(self.slice)
+                self._pass.departures = self.source.departures(self.slice)
             yield from self._read_part(part)
             while self._is_last_part():
-                if self._is_proved():
-                    part.completes = True
+                part.completes = self._is_proved()
+                if part.completes:
                     return
                 yield from self._read_part(Part())
         except Exception as error:
             self.error = self.error or error
-            part.fail(error)
+            if not part.first_keys.done():
+                part.first_keys.set_exception(error)
             raise
 
+    def _read_one_page(self) -> Generator[Rows, None, bool]:
+        """Yield the rows of a slice of one page; return whether it is one."""
+        rows = self._fetch(1).rows
+        if rows and self._fetch(2).rows:
+            return False
+        known = frozenset(_keys(rows))
+        yield rows
+        if known and self.slice.read_to is None:
+            # What moved to the first page before the second one was requested. Other reads leave
+            # it to the next full one.
+            yield _drop(self._fetch(1).rows, known)
+        return True
+
     def _read_part(self, part: Part) -> Iterator[Rows]:
-        number, empty = part.first, 0
-        while part.last is None or number <= part.last:
-            if self.error is not None:
-                raise self.error
-            part.is_requested = True
-            page = self._source.fetch_page(self.slice, number)
+        part.is_requested = True
+        table, number, empty = self.source.table, part.first, 0
+        limit = EMPTY_PAGES_LIMIT if table.tolerates_empty_pages else 1
+        while part.next is None or number < part.next.first:
+            page = self._fetch(number)
+            rows = page.rows
             if number == part.first > 1:
-                part.publish(page.rows, self._is_telling)
-            if page.rows:
-                empty = 0
-                self._note(page.rows, number)
-                is_long = part.first > 1 or number > PAGES_BEFORE_DIVISION
-                if part.last is None and is_long:
-                    self._offer_rest(part, number + self._settings.part_pages)
-                yield self._unread(page.rows, number) if self._settings.departs else page.rows
-            else:
-                empty += 1
-                may_go_on = self._settings.tolerates_empty_pages and page.present
-                if not may_go_on or empty >= EMPTY_PAGES_LIMIT:
-                    return
+                # Where no row identifies the page, any of its rows will do.
+                keys = _keys(filter(self._is_telling, rows)) or _keys(rows)
+                part.first_keys.set_result(frozenset(keys))
+            empty = 0 if rows else empty + 1
+            if empty == limit or not page.present:
+                return
+            if rows:
+                self._note(rows, number)
+                if part.next is None and (part.first > 1 or number > PAGES_BEFORE_DIVISION):
+                    self._offer_rest(part, number + self.part_pages)
+                if table.departs:
+                    self._drop_known(rows, number)
+                yield rows
             number += 1
-        yield from self._read_overlap(part)
+        yield from self._read_overlap(part.next)
+
+    def _fetch(self, number: int) -> Page:
+        if self.error is not None:
+            raise self.error
+        return self.source.fetch_page(self.slice, number)
 
     def _is_telling(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row identifies a page; recipients without an address look alike."""
@@ -263,41 +245,37 @@ class SliceRead:
         is_telling = any(map(self._is_telling, rows))
         page = hash(orjson.dumps(rows))
         with self._lock:
+            seen = self._pass
             self.rows += len(rows)
-            if is_telling and page in self._pages:
-                self._repeated_rows += len(rows)
-            self._pages.add(page)
-            self._blank_pages = 0 if is_telling else self._blank_pages + 1
-            is_loop = (
-                self._repeated_rows >= REPEATED_ROWS_LIMIT or self._blank_pages > BLANK_PAGES_LIMIT
-            )
+            if is_telling and page in seen.pages:
+                seen.repeated_rows += len(rows)
+            seen.pages.add(page)
+            seen.blank_pages = 0 if is_telling else seen.blank_pages + 1
+            is_loop = seen.repeated_rows >= REPEATED_ROWS_LIMIT
+            is_loop = is_loop or seen.blank_pages > BLANK_PAGES_LIMIT
         if is_loop:
             raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
 
-    def _unread(self, rows: Rows, number: int) -> Rows:
-        """Return the rows that the pass before did not have on this page or around it.
+    def _drop_known(self, rows: Rows, number: int) -> None:
+        """Drop the rows that the pass before had on this page or around it.
 
         So a further pass repeats no row, unless departures moved it by more than a page; 8 bytes
         a row, kept while its list is read, are what that takes.
         """
-        hashes = array("q", (hash(orjson.dumps(row)) for row in rows))
-        self._hashes[number] = hashes
-        around = (self._hashes_before.get(page, ()) for page in range(number - 1, number + 3))
-        known = set(chain.from_iterable(around))
-        return [row for row, key in zip(rows, hashes, strict=True) if key not in known]
+        self._pass.keys[number] = keys = _keys(rows)
+        before = self._pass.keys_before
+        around = (before.get(page, ()) for page in range(number - 1, number + 3))
+        _drop(rows, set(chain.from_iterable(around)), keys)
 
     def _offer_rest(self, part: Part, first: int) -> None:
         """Leave the pages from `first` on to an idle worker, if there is one."""
         rest = Part(first)
-        with self._lock:
-            self._parts += 1
-        if self._divide(self, rest):
-            part.last, part.next = first - 1, rest
-        else:
-            with self._lock:
-                self._parts -= 1
+        with self._lock:  # the rest must not end before it is counted
+            if self.divide(self, rest):
+                part.next = rest
+                self._pass.parts += 1
 
-    def _read_overlap(self, part: Part) -> Iterator[Rows]:
+    def _read_overlap(self, behind: Part) -> Iterator[Rows]:
         """Yield the pages behind a part until one holds a row that the next part began with.
 
         Rows that were inserted after the next part had read its first page, and before this part
@@ -308,52 +286,41 @@ class SliceRead:
 
         Where the next part is requested only now, it sees what was pushed.
         """
-        if part.last is None or part.next is None or not part.next.is_requested:
-            return
-        number = part.last + 1
-        while True:
-            if self.error is not None:
-                raise self.error
-            rows = self._source.fetch_page(self.slice, number).rows
-            if not rows:
-                return
-            missed = part.next.missed(rows)
-            is_met = len(missed) < len(rows)
-            yield missed
-            if is_met:
-                return
+        number, is_met = behind.first, not behind.is_requested
+        while not is_met and (rows := self._fetch(number).rows):
+            count = len(rows)
+            is_met = len(_drop(rows, behind.first_keys.result())) < count
+            yield rows
             number += 1
 
     def _is_last_part(self) -> bool:
         with self._lock:
-            self._parts -= 1
-            return self._parts == 0
+            self._pass.parts -= 1
+            return self._pass.parts == 0
 
     def _is_proved(self) -> bool:
-        """Return whether the slice counts as read; if not, prepare the next pass."""
-        if self._departures is None:
+        """Return whether the slice counts as read; if not, begin the next pass."""
+        ended = self._pass
+        departures = self.source.departures(self.slice) if ended.departures is not None else None
+        if departures in (None, ended.departures):
             return True
-        departures = self._source.departures(self.slice)
-        if departures in (None, self._departures):
-            return True
-        if self._passes == PASSES_LIMIT:
-            self._warn(
+        if ended.number == PASSES_LIMIT:
+            self.warn(
                 f"{self.slice.label}: contacts left during each of {PASSES_LIMIT} passes, so very "
                 "few others may be missing until the list's next full read, within a week."
             )
             return True
-        self._departures = departures
-        self._passes += 1
-        self._parts = 1
-        self.rows = self._repeated_rows = 0
-        self._pages.clear()
-        self._hashes_before, self._hashes = self._hashes, {}
+        self._pass = _Pass(ended.number + 1, departures, keys_before=ended.keys)
+        self.rows = 0
         return False
 
 
-def _keys(rows: Iterable[Mapping[str, Any]]) -> frozenset[int]:
-    return frozenset(hash(orjson.dumps(row)) for row in rows)
+def _keys(rows: Iterable[Mapping[str, Any]]) -> array[int]:
+    return array("q", (hash(orjson.dumps(row)) for row in rows))
 
 
-def _unknown(rows: Rows, known: frozenset[int]) -> Rows:
-    return [row for row in rows if hash(orjson.dumps(row)) not in known]
+def _drop(rows: Rows, known: Collection[int], keys: Iterable[int] | None = None) -> Rows:
+    """Drop the rows whose keys are known: in place, since the reader of a page owns it."""
+    keys = _keys(rows) if keys is None else keys
+    rows[:] = [row for row, key in zip(rows, keys, strict=True) if key not in known]
+    return rows

@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_listrak.soap.faults import OTHER_FAULT, ListrakError
-from source_listrak.sync.account import UNKNOWN, Parents, SharedReport
+from source_listrak.sync.account import UNKNOWN, SharedReport
 from source_listrak.sync.windows import Window, to_micros
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=timezone.utc)
 FIRST, SECOND = (Window(datetime(2025, 1, day), datetime(2025, 1, day + 1)) for day in (1, 2))
-COUNTERS = ("OpenCount", "ClickCount")
 
 
 class Row(dict[str, Any]):
@@ -29,48 +28,6 @@ class Row(dict[str, Any]):
 
 def row(ident: int, **values: Any) -> Row:
     return Row(MsgID=ident, SendDate="2025-01-01T12:00:00.000000Z", **values)
-
-
-# Parents
-
-
-def parents(*rows: Mapping[str, Any]) -> Parents:
-    return Parents([dict(one) for one in rows], "MsgID", "SendDate", COUNTERS)
-
-
-def test_parents_are_ascending_by_id_with_their_dates_and_counters() -> None:
-    found = parents(row(7, OpenCount=3, ClickCount=1), row(2, OpenCount=0, ClickCount=5))
-    noon = to_micros(NOON)
-    assert [list(one) for one in found] == [[2, noon, 0, 5], [7, noon, 3, 1]]
-    assert len(found) == 2
-
-
-def test_a_counter_or_date_that_is_absent_is_unknown_and_not_zero() -> None:
-    assert [list(one) for one in parents({"MsgID": 1})] == [[1, UNKNOWN, UNKNOWN, UNKNOWN]]
-    without_date = Parents([row(1)], "MsgID", None, ())
-    assert [list(one) for one in without_date] == [[1, UNKNOWN]]
-
-
-def test_of_several_rows_of_one_id_the_last_counts() -> None:
-    (found,) = parents(row(1, OpenCount=1), row(1, OpenCount=2))
-    assert found[2] == 2
-
-
-def test_a_row_without_an_id_is_no_parent() -> None:
-    assert list(parents({"Subject": "x"})) == []
-
-
-def test_no_rows_are_no_parents() -> None:
-    assert (len(parents()), list(parents())) == (0, [])
-
-
-@given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))
-def test_microseconds_of_dates_survive(date: datetime) -> None:
-    (found,) = parents({"MsgID": 1, "SendDate": date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
-    assert found[1] == to_micros(date.replace(tzinfo=timezone.utc))
-
-
-# Shared reports
 
 
 class Inline(Executor):
@@ -101,6 +58,7 @@ class Fixture:
         kept: Collection[int] = (),
         ahead: int = 2,
         executor: Executor | None = None,
+        columns: Sequence[str] = ("MsgID", "SendDate", "OpenCount", "ClickCount"),
         **values: Any,
     ) -> None:
         self.fetched: queue.Queue[tuple[int, Window | None]] = queue.Queue()
@@ -109,12 +67,10 @@ class Fixture:
             self.fetch,
             windows,
             lists,
-            kept,
+            set(kept),
             ahead=ahead,
             executor=executor or Inline(),
-            id_column="MsgID",
-            date_column="SendDate",
-            counters=COUNTERS,
+            columns=columns,
             **values,
         )
 
@@ -129,6 +85,48 @@ class Fixture:
 
     def idents(self, list_id: int) -> list[int]:
         return [parent[0] for parent in self.report.parents(list_id)]
+
+
+# Parents
+
+
+def parents(*rows: Mapping[str, Any], **values: Any) -> list[list[int]]:
+    found = [dict(one) for one in rows]
+    shared = Fixture([1], fetch=lambda *_: found, windows=lambda list_id: [None], **values)
+    return [[*parent] for parent in shared.report.parents(1)]
+
+
+def test_parents_are_ascending_by_id_with_their_dates_and_counters() -> None:
+    found = parents(row(7, OpenCount=3, ClickCount=1), row(2, OpenCount=0, ClickCount=5))
+    noon = to_micros(NOON)
+    assert found == [[2, noon, 0, 5], [7, noon, 3, 1]]
+
+
+def test_a_counter_or_date_that_is_absent_is_unknown_and_not_zero() -> None:
+    assert parents({"MsgID": 1}) == [[1, UNKNOWN, UNKNOWN, UNKNOWN]]
+    assert parents(row(1), columns=("MsgID", "")) == [[1, UNKNOWN]]
+
+
+def test_of_several_rows_of_one_id_the_last_counts() -> None:
+    (found,) = parents(row(1, OpenCount=1), row(1, OpenCount=2))
+    assert found[2] == 2
+
+
+def test_a_row_without_an_id_is_no_parent() -> None:
+    assert parents({"Subject": "x"}) == []
+
+
+def test_no_rows_are_no_parents() -> None:
+    assert parents() == []
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))
+def test_microseconds_of_dates_survive(date: datetime) -> None:
+    (found,) = parents({"MsgID": 1, "SendDate": date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
+    assert found[1] == to_micros(date.replace(tzinfo=timezone.utc))
+
+
+# Shared reports
 
 
 @pytest.fixture

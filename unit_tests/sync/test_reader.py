@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,17 +22,17 @@ from source_listrak.sync.reader import (
     PAGES_BEFORE_DIVISION,
     PASSES_LIMIT,
     Part,
-    ReadSettings,
     Rows,
     Slice,
     SliceRead,
     part_pages,
 )
+from source_listrak.tables import TABLES, Table
 
 SLICE = Slice((1, 7), ("message", 7), added={"MsgID": 7})
-PARTS = ReadSettings(part_pages=8)
-DEPARTS = ReadSettings(part_pages=8, departs=True)
-TOLERANT = ReadSettings(part_pages=8, tolerates_empty_pages=True)
+PART_PAGES = 8
+STAYS, DEPARTS = TABLES["message_opens"], TABLES["subscribed_contacts"]
+TOLERANT = TABLES["message_sends"]
 Divide = Callable[[SliceRead, Part], bool]
 
 
@@ -41,6 +42,8 @@ def page_of(rows: Rows, *, present: bool = True) -> Page:
 
 class Report:
     """A live report: pages are offsets into its rows, which move before each response."""
+
+    table = STAYS
 
     def __init__(
         self, rows: int, page_size: int = 3, move: Callable[[Report], None] = lambda report: None
@@ -79,12 +82,13 @@ class Report:
 class Crew:
     """Workers that take turns, a page at a time, in an order drawn by a seed."""
 
-    def __init__(self, source: Any, settings: ReadSettings, seed: int = 0, idle: float = 1) -> None:
+    def __init__(self, source: Any, table: Table, seed: int = 0, idle: float = 1) -> None:
         self._random = random.Random(seed)
         self._idle = idle
         self.warnings: list[str] = []
         self.parts = 0
-        self.slice_read = SliceRead(source, SLICE, settings, self._divide, self.warnings.append)
+        source.table = table
+        self.slice_read = SliceRead(source, SLICE, PART_PAGES, self._divide, self.warnings.append)
         self._active: list[tuple[Part, Iterator[Rows]]] = []
 
     def _divide(self, slice_read: SliceRead, part: Part) -> bool:
@@ -116,8 +120,8 @@ def idents(rows: Rows) -> list[int]:
     return [row["ident"] for row in rows]
 
 
-def alone(source: Any, settings: ReadSettings = PARTS) -> Crew:
-    return Crew(source, settings, idle=0)
+def alone(source: Any, table: Table = STAYS) -> Crew:
+    return Crew(source, table, idle=0)
 
 
 # One worker
@@ -140,6 +144,8 @@ def test_where_rows_stay_no_departures_are_requested() -> None:
 
 class Pages:
     """Fixed pages by number; others are absent."""
+
+    table = STAYS
 
     def __init__(self, pages: dict[int, Page]) -> None:
         self.pages = pages
@@ -168,6 +174,29 @@ def test_an_absent_result_is_the_end_even_where_empty_pages_are_tolerated() -> N
     assert source.requested == [1, 2]
 
 
+@pytest.mark.parametrize("table", [STAYS, DEPARTS])
+@pytest.mark.parametrize("rows", [2, 60])
+def test_rows_are_let_go_when_the_caller_clears_their_page(table: Table, rows: int) -> None:
+    class Row(dict[str, Any]):
+        """A row that shows when it is let go."""
+
+    made: list[weakref.ref[Row]] = []
+
+    class Watched(Report):
+        def fetch_page(self, slice_: Slice, number: int) -> Page:
+            page = super().fetch_page(slice_, number)
+            watched = [Row(row) for row in page.rows]
+            made.extend(map(weakref.ref, watched))
+            return page_of([*watched])
+
+    source = Watched(rows)
+    source.table = table
+    for page in SliceRead(source, SLICE, PART_PAGES, lambda *_: False, pytest.fail).read(Part()):
+        page.clear()
+        assert not [row for one in made if (row := one()) is not None]
+    assert len(made) >= rows
+
+
 # Loops
 
 
@@ -189,7 +218,7 @@ class Loop(Report):
 def test_pages_that_do_not_end_are_an_error(rows: int, page_size: int, starts_again: bool) -> None:
     report = Loop(rows, page_size, starts_again=starts_again)
     with pytest.raises(ListrakError) as caught:
-        Crew(report, PARTS).read()
+        Crew(report, STAYS).read()
     assert caught.value.fault is REPEATED_PAGE
     assert len(report.requested) < 3 * rows + 5
 
@@ -208,7 +237,7 @@ def test_recipients_without_an_address_are_no_loop() -> None:
 
 
 def test_a_short_slice_is_not_divided() -> None:
-    crew = Crew(Report(3 * PAGES_BEFORE_DIVISION), PARTS)
+    crew = Crew(Report(3 * PAGES_BEFORE_DIVISION), STAYS)
     crew.read()
     assert crew.parts == 1
 
@@ -223,7 +252,7 @@ def test_parts_read_every_row_at_the_price_of_two_requests_each(
     seed: int, rows: int, idle: float
 ) -> None:
     report = Report(rows)
-    crew = Crew(report, PARTS, seed, idle)
+    crew = Crew(report, STAYS, seed, idle)
     assert set(idents(crew.read())) == set(range(rows))
     assert len(report.requested) <= -(-rows // 3) + 2 * crew.parts
     assert crew.slice_read.rows == rows
@@ -237,7 +266,7 @@ def test_a_part_that_fails_fails_the_slice_and_all_its_parts_stop() -> None:
             return super().fetch_page(slice_, number)
 
     report = Failing(3000)
-    crew = Crew(report, PARTS)
+    crew = Crew(report, STAYS)
     with pytest.raises(ListrakError):
         crew.read()
     assert isinstance(crew.slice_read.error, ListrakError)
@@ -275,7 +304,7 @@ def test_rows_that_arrive_while_parts_are_read_never_hide_others(
 ) -> None:
     report = Report(rows, page_size, arrivals(seed, pace, most))
     try:
-        found = Crew(report, PARTS, seed, idle).read()
+        found = Crew(report, STAYS, seed, idle).read()
     except ListrakError as error:
         # As many rows as pages hold arrived at once, so a page came again: an error, no loss.
         assert error.fault is REPEATED_PAGE
@@ -292,7 +321,8 @@ def read_around_an_arrival(report: Report, arrived: int) -> Rows:
         parts.append(part)
         return len(parts) == 1
 
-    slice_read = SliceRead(report, SLICE, TOLERANT, divide, pytest.fail)
+    report.table = TOLERANT
+    slice_read = SliceRead(report, SLICE, PART_PAGES, divide, pytest.fail)
     first = slice_read.read(Part())
     found = [row for _ in range(9) for row in next(first)]
     for rows in slice_read.read(parts[0]):
@@ -352,7 +382,7 @@ def test_a_part_waits_for_the_first_page_of_the_next_one(fails: bool) -> None:
         rest.put(part)
         return part.first == 17
 
-    slice_read = SliceRead(Late(90), SLICE, PARTS, divide, pytest.fail)
+    slice_read = SliceRead(Late(90), SLICE, PART_PAGES, divide, pytest.fail)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(lambda: [*slice_read.read(Part())])
         second = pool.submit(lambda: [*slice_read.read(rest.get(timeout=10))])
@@ -373,7 +403,7 @@ class Threads:
     def __init__(self, source: Any) -> None:
         self._work: queue.Queue[Part | None] = queue.Queue()
         self._found: queue.Queue[Rows] = queue.Queue()
-        self.slice_read = SliceRead(source, SLICE, PARTS, self._divide, pytest.fail)
+        self.slice_read = SliceRead(source, SLICE, PART_PAGES, self._divide, pytest.fail)
 
     def _divide(self, slice_read: SliceRead, part: Part) -> bool:
         self._work.put(part)
