@@ -150,13 +150,27 @@ FAULTS: tuple[Fault, ...] = (
 # fmt: on
 
 
+class RequestError(Exception):
+    """An attempt at a request brought no rows.
+
+    :ivar fault: what that means, by the body of the response alone if there is one
+    :ivar detail: what happened, or the service's own text in single spaces, which may hold secrets
+    """
+
+    def __init__(self, fault: Fault, detail: str = "") -> None:
+        super().__init__(fault.name)
+        self.fault = fault
+        self.detail = detail
+
+
 class ListrakError(AirbyteTracedException):
     """A fault that ended a request, described in one sentence without secrets or rows.
 
     :ivar detail: the request and, unless the fault hides it, the service's redacted text
+    :ivar retry_after: seconds that the service demands before the next attempt
     """
 
-    def __init__(self, fault: Fault, detail: str = "") -> None:
+    def __init__(self, fault: Fault, detail: str = "", retry_after: float = 0.0) -> None:
         shows_detail = detail and not fault.hide_detail
         super().__init__(
             message=f"{fault.message} ({detail})" if shows_detail else fault.message,
@@ -165,6 +179,7 @@ class ListrakError(AirbyteTracedException):
         )
         self.fault = fault
         self.detail = detail
+        self.retry_after = retry_after
 
 
 _TOKENS = (

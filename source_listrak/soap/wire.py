@@ -20,13 +20,14 @@ import certifi
 import pycurl
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault
+from source_listrak.soap.faults import Fault, RequestError
 
 _BUFFER_BYTES = 2**18
 _GZIP_START = b"\x1f\x8b"
 _PROXY_LOGIN_REQUIRED = 407
 
 # libcurl's own names are no help: several errors share a number with errors of other parts of it.
+# Its own texts can hold a proxy's password.
 _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_UNSUPPORTED_PROTOCOL: (faults.CONNECTION, "the response is not HTTP"),
     pycurl.E_URL_MALFORMAT: (faults.SERVICE_GONE, "the endpoint is not a URL"),
@@ -60,18 +61,6 @@ class Response:
     retry_after: float = 0.0
 
 
-class TransportError(Exception):
-    """There is no response, or no complete one.
-
-    :ivar detail: what happened; never libcurl's own text, which can hold a proxy's password
-    """
-
-    def __init__(self, fault: Fault, detail: str = "") -> None:
-        super().__init__(fault.name)
-        self.fault = fault
-        self.detail = detail
-
-
 class Transport(Protocol):
     """Sends requests. Tests pass one of their own."""
 
@@ -79,7 +68,7 @@ class Transport(Protocol):
         """Send one request and return its response, whatever its status.
 
         :param seconds: the limit for the whole response, however steadily it arrives
-        :raises TransportError: there is no complete response
+        :raises RequestError: there is no complete response
         """
 
 
@@ -166,10 +155,10 @@ class CurlTransport:
             tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
             curl.close()  # after an error, its connection is not used again
             if tunnel_status == _PROXY_LOGIN_REQUIRED:
-                raise TransportError(faults.PROXY_LOGIN) from None
+                raise RequestError(faults.PROXY_LOGIN) from None
             code = int(error.args[0])
             unknown = (faults.CONNECTION, f"libcurl error {code}")
-            raise TransportError(*_ERRORS.get(code, unknown)) from None
+            raise RequestError(*_ERRORS.get(code, unknown)) from None
         content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE)
         status = curl.getinfo(pycurl.RESPONSE_CODE)
         retry_after = float(curl.getinfo(pycurl.RETRY_AFTER))
@@ -189,7 +178,7 @@ def _decompressed(data: bytes, limit: int) -> bytes:
 
     libcurl's own decompression takes several members for an error.
 
-    :raises TransportError: it is damaged, incomplete or too large
+    :raises RequestError: it is damaged, incomplete or too large
     """
     if not data.startswith(_GZIP_START):
         return data
@@ -199,9 +188,9 @@ def _decompressed(data: bytes, limit: int) -> bytes:
         while chunk := file.read1(_BUFFER_BYTES):
             body += chunk
             if len(body) > limit:
-                raise TransportError(faults.TOO_LARGE)
+                raise RequestError(faults.TOO_LARGE)
     except EOFError:
-        raise TransportError(faults.CONNECTION, "incomplete gzip data") from None
+        raise RequestError(faults.CONNECTION, "incomplete gzip data") from None
     except (OSError, zlib.error):
-        raise TransportError(faults.CONNECTION, "damaged gzip data") from None
+        raise RequestError(faults.CONNECTION, "damaged gzip data") from None
     return bytes(body)
