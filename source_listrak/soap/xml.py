@@ -109,16 +109,17 @@ def _as_utf8(body: bytes, content_type: str | None) -> bytes:
 
     :raises RequestError: it cannot be decoded
     """
-    encodings = [next((name for start, name in _FIRST_BYTES if body.startswith(start)), "utf-8")]
-    if encodings == ["utf-8"] and _LATIN.search(f"{content_type} {body[:512]!r}"):
-        encodings.append("windows-1252")
-    for encoding in encodings:
+    encoding = next((name for start, name in _FIRST_BYTES if body.startswith(start)), "utf-8")
+    with suppress(UnicodeError):
+        text = body.decode(encoding)
+        if encoding == "utf-8":  # without encoding it again
+            return body.removeprefix(codecs.BOM_UTF8)
+        return text.removeprefix("\ufeff").encode()
+    if encoding == "utf-8" and _LATIN.search(f"{content_type} {body[:512]!r}"):
+        encoding = "windows-1252"
         with suppress(UnicodeError):
-            text = body.decode(encoding)
-            if encoding == "utf-8":  # without encoding it again
-                return body.removeprefix(codecs.BOM_UTF8)
-            return text.removeprefix("\ufeff").encode()
-    raise RequestError(faults.MALFORMED, f"the response is not valid {encodings[-1].upper()}")
+            return body.decode(encoding).encode()
+    raise RequestError(faults.MALFORMED, f"the response is not valid {encoding.upper()}")
 
 
 # Guards
