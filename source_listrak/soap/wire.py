@@ -102,11 +102,8 @@ class CurlTransport:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        authorities = (
-            os.environ.get("REQUESTS_CA_BUNDLE")
-            or os.environ.get("CURL_CA_BUNDLE")
-            or certifi.where()
-        )
+        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        authorities = next(filter(None, bundles), certifi.where())
         is_directory = os.path.isdir(authorities)
         self._options: list[tuple[int, object]] = [
             (pycurl.CAPATH if is_directory else pycurl.CAINFO, authorities),
@@ -159,18 +156,16 @@ class CurlTransport:
             code = int(error.args[0])
             unknown = (faults.CONNECTION, f"libcurl error {code}")
             raise RequestError(*_ERRORS.get(code, unknown)) from None
-        content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE)
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        retry_after = float(curl.getinfo(pycurl.RETRY_AFTER))
-        body = received.getvalue()
+        content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE) or b""
+        response = Response(
+            curl.getinfo(pycurl.RESPONSE_CODE),
+            _decompressed(received.getvalue(), self._limits.body_bytes),
+            content_type.decode("latin-1") or None,
+            float(curl.getinfo(pycurl.RETRY_AFTER)),
+        )
         received.close()  # an idle connection keeps it
         self._idle.append(curl)
-        return Response(
-            status,
-            _decompressed(body, self._limits.body_bytes),
-            content_type.decode("latin-1") if content_type else None,
-            retry_after,
-        )
+        return response
 
 
 def _decompressed(data: bytes, limit: int) -> bytes:
