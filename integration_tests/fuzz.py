@@ -234,6 +234,7 @@ class Checker:
             policy=RetryPolicy(attempts=2, seconds=0.0, first_wait=0.0, pause=0.0),
             transport=transport,
             logger=self._logger,
+            login=lambda client: None,
         )
 
 

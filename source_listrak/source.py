@@ -59,7 +59,7 @@ class Settings:
 
     :param now: returns the present instant in UTC
     :param state_interval: seconds between two states of a running stream
-    :param transport: makes the transport of an endpoint
+    :param transport: makes what sends the requests, within the limits
     """
 
     now: Callable[[], datetime] = utc_now
@@ -68,7 +68,7 @@ class Settings:
     check_policy: RetryPolicy = CHECK_POLICY
     state_interval: float = STATE_INTERVAL
     limits: Limits = field(default_factory=Limits)
-    transport: Callable[[str, Limits], Transport] = CurlTransport
+    transport: Callable[[Limits], Transport] = CurlTransport
 
 
 class SyncFailed(AirbyteTracedException):
@@ -201,9 +201,8 @@ class SourceListrak(AbstractSource):
                 max_requests_per_second=config.max_requests_per_second,
                 breaker=breaker,
                 policy=policy,
-                transport=settings.transport(config.endpoint, settings.limits),
+                transport=settings.transport(settings.limits),
                 logger=logger,
-                limits=settings.limits,
                 login=log_in,
             )
         )

@@ -39,7 +39,7 @@ class Service:
         self.requests: Counter[tuple[str, str]] = Counter()
 
     def settings(self) -> Settings:
-        return Settings(now=lambda: NOW, state_interval=0, transport=lambda endpoint, limits: self)
+        return Settings(now=lambda: NOW, state_interval=0, transport=lambda limits: self)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
         operation = headers["SOAPAction"].strip('"').rpartition("/")[2]

@@ -137,7 +137,7 @@ class ListrakStream(HttpStream):
     def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
         """Return the rows of a response.
 
-        :raises ResponseError: it holds something else
+        :raises RequestError: it holds something else
         """
         return self._reader.read(response.body, response.content_type)
 
