@@ -1,15 +1,9 @@
-"""`source-listrak probe`: finds out how the service behaves where nothing documents it.
-
-For a user with an account: at most `REQUEST_LIMIT` requests, and no data of the account is printed.
-`Probe` sends the requests and keeps every answer; functions draw the conclusions from answers.
-
-Date-times are wall-clock times of the account, whatever its zone: dates are read without their
-offset, as if they were UTC.
+"""Find out how the Listrak service behaves where nothing documents it, with at most 60 requests. No
+data of the account is printed.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import platform
 import re
@@ -22,7 +16,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from source_listrak.config import ListrakConfig, read_config
+from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
 from source_listrak.soap.client import Request
 from source_listrak.soap.rows import Page
@@ -31,7 +25,7 @@ from source_listrak.source import Settings, SourceListrak
 from source_listrak.streams import make_stream
 from source_listrak.tables import TABLES, Table
 
-COMMAND = "probe"
+OPTIONS: Mapping[str, Any] = {}
 CANNOT_TELL = "cannot tell"
 REQUEST_LIMIT = 60
 COST_LIMIT = 4
@@ -224,6 +218,9 @@ def by(column: str) -> Callable[[Row], str]:
 class Probe:
     """Sends the requests that settle each unknown, at most `REQUEST_LIMIT`, and keeps the answers.
 
+    Date-times are wall-clock times of the account, whatever its zone: dates are read without their
+    offset, as if they were UTC.
+
     :raises AirbyteTracedException: the login failed, or no list is visible
     """
 
@@ -233,7 +230,7 @@ class Probe:
         self._wall = self._now.replace(tzinfo=None)
         self._since = config.since(self._now).replace(tzinfo=None)
         # Silent, because the service's own texts can hold names.
-        logger = logging.Logger(COMMAND, logging.CRITICAL + 1)
+        logger = logging.Logger("probe", logging.CRITICAL + 1)
         policy = replace(settings.read_policy, attempts=2, seconds=0.0)
         self._connection = SourceListrak(settings).connect(self._config, policy, logger)
         self._answers: dict[Call, Answer] = {}
@@ -443,29 +440,17 @@ class Probe:
         return operations(self._answers)
 
 
-def run(args: list[str], settings: Settings) -> str:
+def run(config: ListrakConfig, settings: Settings) -> str:
     """Return what the command prints.
 
-    :raises SystemExit: the arguments are wrong, or help was requested
-    :raises AirbyteTracedException: the configuration is wrong, or the login failed
+    :raises AirbyteTracedException: the login failed, or no list is visible
     """
-    parser = argparse.ArgumentParser(
-        prog=f"source-listrak {COMMAND}",
-        description="Find out how the Listrak service behaves where nothing documents it, with at "
-        f"most {REQUEST_LIMIT} requests. No data of the account is printed.",
-    )
-    parser.add_argument("--config", required=True, help="the configuration, a JSON file")
-    config = ListrakConfig.parse(read_config(parser.parse_args(args).config))
-    conclusions = list(Probe(config, settings).conclusions())
+    found = list(Probe(config, settings).conclusions())
+    options = {one.option for _, one in found if one.option} or {"none"}
     release = version("airbyte-source-listrak")
-    options = {one.option for _, one in conclusions if one.option} or {"none"}
-    return "\n".join(
-        [
-            f"Options to set: {', '.join(sorted(options))}",
-            "To report this, paste the following block into an issue. It holds no personal data.",
-            "```",
-            f"source-listrak {release}, Python {platform.python_version()}",
-            *(f"{name}: {one.text}" for name, one in conclusions),
-            "```",
-        ]
+    lines = "\n".join(f"{name}: {one.text}" for name, one in found)
+    return (
+        f"Options to set: {', '.join(sorted(options))}\n"
+        "To report this, paste the following block into an issue. It holds no personal data.\n"
+        f"```\nsource-listrak {release}, Python {platform.python_version()}\n{lines}\n```"
     )
