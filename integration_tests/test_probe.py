@@ -16,10 +16,11 @@ from integration_tests.inprocess import DirectService
 from integration_tests.simulator import FAULTS, AccountConfig, SimulatorConfig, Truth
 from source_listrak import probe
 from source_listrak.config import ListrakConfig
-from source_listrak.probe import CANNOT_TELL, REQUEST_LIMIT, Conclusion, Probe
+from source_listrak.probe import REQUEST_LIMIT, Conclusion, Probe
 from source_listrak.tables import TABLES
 
 NOW = datetime(2024, 1, 1, 15, tzinfo=timezone.utc)
+CANNOT_TELL = "cannot tell"
 LOGIN = TABLES["lists"].operation
 REPORTS = [table.operation for table in TABLES.values() if table.operation != LOGIN]
 READINGS = {

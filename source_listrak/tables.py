@@ -71,7 +71,8 @@ class Table:
     @property
     def id_column(self) -> str:
         """The column that holds the parent's id, which is also the argument of the request."""
-        return {"message": "MsgID", "conversation": "ConversationID"}.get(self.parent, "ListID")
+        columns = {"message": "MsgID", "batch": "MsgID", "conversation": "ConversationID"}
+        return columns.get(self.parent, "ListID")
 
 
 @functools.cache
