@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -355,7 +356,7 @@ def _selected_tables(catalog: models.ConfiguredAirbyteCatalog) -> list[tuple[Tab
             f"The catalog names streams that this source does not have: {', '.join(unknown)}. "
             "Refresh the schema of the connection."
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in sorted(Counter(names).items()) if count > 1]
     if twice:
         raise config_error(
             f"The catalog names streams more than once: {', '.join(twice)}. Correct the catalog."
@@ -410,30 +411,17 @@ def _make_reports(
     # Never shut down, since the threads of a stopped sync may still submit; the breaker then
     # ends every request at once.
     executor = ThreadPoolExecutor(config.num_workers, thread_name_prefix="parents")
-    readers: dict[str, list[Table]] = {}
+    all_lists = sorted(row["ListID"] for row in session.lists)
+    readers: defaultdict[str, list[Table]] = defaultdict(list)
     for name in plans:
         for report in _reports_of(TABLES[name], config):
-            readers.setdefault(report, []).append(TABLES[name])
-    all_lists = sorted(row["ListID"] for row in session.lists)
+            readers[report].append(TABLES[name])
     reports = {}
     for name, tables in readers.items():
-        table = TABLES[name]
-
-        def windows(
-            list_id: int, table: Table = table, tables: list[Table] = tables
-        ) -> Sequence[Window | None]:
-            needed = [
-                visit.span
-                for reader in tables
-                for one in plans[reader.name].pending(plans[reader.name].list_ids([list_id]))
-                for visit in plans[reader.name].visits(one, reader)
-            ]
-            return merge(needed) if table.ranged else [None][: len(needed)]
-
-        plan = plans.get(name)
+        table, plan = TABLES[name], plans.get(name)
         reports[name] = SharedReport(
             ReportStream(table, config, session).fetch_report,
-            windows,
+            partial(_windows, table, [(one, plans[one.name]) for one in tables]),
             all_lists,
             kept=set(plan.pending(plan.list_ids(all_lists))) if plan else set(),
             columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
@@ -443,6 +431,19 @@ def _make_reports(
         )
         session.breaker.on_trip(reports[name].release)
     return reports
+
+
+def _windows(
+    report: Table, readers: Iterable[tuple[Table, StreamPlan]], list_id: int
+) -> Sequence[Window | None]:
+    """Return the windows of a list in which a report is needed; None: the whole report."""
+    needed = [
+        visit.span
+        for table, plan in readers
+        for one in plan.pending(plan.list_ids([list_id]))
+        for visit in plan.visits(one, table)
+    ]
+    return merge(needed) if report.ranged else [None][: len(needed)]
 
 
 def _reports_of(table: Table, config: ListrakConfig) -> list[str]:
