@@ -109,7 +109,7 @@ def stream(
 
 
 def slices(made: ListrakStream) -> list[Slice]:
-    found = list(made.slices())
+    found = list(made.stream_slices())
     assert not [one for one in found if isinstance(one, FailedSlice)]
     return [one for one in found if isinstance(one, Slice)]
 
@@ -187,7 +187,7 @@ def test_without_the_delivery_report_every_message_is_requested() -> None:
 @pytest.mark.parametrize("name", ["message_opens", "message_analytics"])
 def test_lists_whose_messages_could_not_be_fetched_are_failed_lists(name: str) -> None:
     made = stream(name, {"messages": Report({}, fault=OTHER_FAULT)}, completed())
-    found = [one for one in made.slices() if isinstance(one, FailedSlice)]
+    found = [one for one in made.stream_slices() if isinstance(one, FailedSlice)]
     assert [(one.slice.key, one.slice.read_to) for one in found] == [
         ((1,), NOW - DAY),
         ((2,), NOW - DAY),
@@ -198,7 +198,7 @@ def test_lists_whose_messages_could_not_be_fetched_are_failed_lists(name: str) -
 def test_what_stops_the_sync_is_no_failed_list(name: str) -> None:
     made = stream(name, {"messages": Report({}, fault=INTERRUPTED)})
     with pytest.raises(ListrakError):
-        list(made.slices())
+        list(made.stream_slices())
 
 
 def test_recipients_are_read_again_while_a_message_is_being_sent() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.reader import Rows, Slice
 
 ACCOUNT = 0
@@ -19,8 +18,10 @@ class AccountStream(ListrakStream):
         """Return the account in place of a list, and the lists, so that the state knows them."""
         return [ACCOUNT, *super().list_ids()]
 
-    def slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield the one slice."""
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the one slice in place of the first list."""
+        if list_id != ACCOUNT:
+            return
         # A list that has appeared has rows since the start date.
         is_covered = self.plan.covered.issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None

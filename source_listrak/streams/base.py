@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +14,7 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import envelope
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
+from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.rows import Page, RowReader
 from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
@@ -143,11 +143,30 @@ class ListrakStream(HttpStream):
 
     def stream_slices(self, **_: Any) -> Iterable[Slice | FailedSlice]:  # type: ignore[override]
         """Yield what this sync reads: what is owed first, then ascending by key."""
-        return self.slices()
+        plan, lists = self.plan, self.list_ids()
+        try:
+            for key in sorted(plan.owed):
+                if len(key) > 1 and key[0] in lists and not plan.is_postponed(key):
+                    yield self.make_slice(key, plan.owed[key].read_to)
+            for list_id in plan.pending(lists):
+                try:
+                    yield from self.slices_of(list_id)
+                except ListrakError as error:
+                    if error.fault.action is Action.STOP:
+                        raise
+                    of_list = Slice((list_id,), ("list", list_id), read_to=plan.read_to(list_id))
+                    yield FailedSlice(of_list, error)
+        finally:
+            # No rows that were fetched for this table may wait for a slice any more.
+            if self.name in self.session.reports:
+                self.session.reports[self.name].release()
 
-    @abstractmethod
-    def slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield the slices of the table's parent, as `stream_slices` does."""
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the slices of a list, by default the list itself.
+
+        :raises ListrakError: they could not be found out
+        """
+        yield self.make_slice((list_id,), self.plan.read_to(list_id))
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice that is not paged."""

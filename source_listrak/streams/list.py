@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import orjson
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.reader import Rows, Slice
 from source_listrak.sync.windows import MARGIN, Window, next_due, visit_finder, wall_end, wall_start
 from source_listrak.tables import TABLES
@@ -28,20 +26,15 @@ class ListStream(ListrakStream):
         super().__init__(*args)
         self._has_no_removals = threading.Event()
 
-    def slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield a slice per list."""
-        for list_id in self.plan.pending(self.list_ids()):
-            yield self.make_slice((list_id,), self._read_to(list_id))
-
-    def _read_to(self, list_id: int) -> datetime | None:
-        """Return from when a list is read; all of it once in a cycle where rows come and go.
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the list; all of it once in a cycle where rows come and go.
 
         A contact that returns keeps its AdditionDate, so only a full read finds it.
         """
         read_to = self.plan.read_to(list_id)
-        if read_to is None or not self.table.departs:
-            return read_to
-        return None if next_due((list_id,), read_to, self.plan.end) else read_to
+        if read_to and self.table.departs and next_due((list_id,), read_to, self.plan.end):
+            read_to = None
+        yield self.make_slice((list_id,), read_to)
 
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return all removals of the days around now; None where they cannot be read.
@@ -99,13 +92,6 @@ class ReportStream(ListStream):
         parent = {"ListID": list_id}
         return self._fetch(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
 
-    def slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield a slice per list; when no more are handed out, no fetched rows may wait for one."""
-        try:
-            yield from super().slices()
-        finally:
-            self.session.reports[self.name].release()
-
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
         list_id = slice_.key[0]
@@ -130,22 +116,17 @@ class ReportStream(ListStream):
 class AnalyticsStream(ListStream):
     """Rows of many messages a request, those that a list sent."""
 
-    def slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield a slice per list, which holds the messages to request.
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the list, with the messages to request.
 
         The messages are awaited here and not by a worker: rows of `messages` that wait for a
         worker can hold up the shared report.
         """
-        for list_id in self.plan.pending(self.list_ids()):
-            read_to = self.plan.read_to(list_id)
-            try:
-                arguments = {"MsgIDs": self.messages_of(list_id)}
-            except ListrakError as error:
-                if error.fault.action is Action.STOP:
-                    raise
-                yield FailedSlice(Slice((list_id,), ("list", list_id), read_to=read_to), error)
-                continue
-            yield replace(self.make_slice((list_id,), read_to), arguments=arguments)
+        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
+        parents = self.session.reports["messages"].parents(list_id)
+        found = [parent[0] for parent in parents if find(parent[1]) is not None]
+        slice_ = self.make_slice((list_id,), self.plan.read_to(list_id))
+        yield replace(slice_, arguments={"MsgIDs": found})
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""
@@ -153,9 +134,3 @@ class AnalyticsStream(ListStream):
         for first in range(0, len(found), ANALYTICS_BATCH):
             batch = found[first : first + ANALYTICS_BATCH]
             yield self._fetch(replace(slice_, arguments={"MsgIDs": batch})).rows
-
-    def messages_of(self, list_id: int) -> list[int]:
-        """Return the ids of the messages of a list that this sync reads."""
-        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
-        parents = self.session.reports["messages"].parents(list_id)
-        return [row[0] for row in parents if find(row[1]) is not None]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.account import UNKNOWN
-from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.reader import Slice
 from source_listrak.sync.windows import Visit, visit_finder
 from source_listrak.tables import COUNTERS
@@ -20,26 +19,12 @@ class MessageStream(ListrakStream):
     Another report of the list, that of deliveries, has further counters.
     """
 
-    def slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield a slice per message that can have rows in this sync's window."""
-        lists = self.list_ids()
-        for key in sorted(self.plan.owed):
-            if len(key) > 1 and key[0] in lists and not self.plan.is_postponed(key):
-                yield self.make_slice(key, self.plan.owed[key].read_to)
-        for list_id in self.plan.pending(lists):
-            try:
-                yield from self._slices_of(list_id)
-            except ListrakError as error:
-                if error.fault.action is Action.STOP:
-                    raise
-                read_to = self.plan.read_to(list_id)
-                yield FailedSlice(Slice((list_id,), ("list", list_id), read_to=read_to), error)
-
     def visit_finder(self, list_id: int) -> Callable[[int], Visit | None]:
         """Return a function from a send date to the visit of this sync that it is due with."""
         return visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
 
-    def _slices_of(self, list_id: int) -> Iterator[Slice]:
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield a slice per message that can have rows in this sync's window."""
         find = self.visit_finder(list_id)
         counter = self._counter(list_id, self.table.counter)
         same = self.table.minimum == self.table.counter
