@@ -23,7 +23,7 @@ class AccountStream(ListrakStream):
         if list_id != ACCOUNT:
             return
         # A list that has appeared has rows since the start date.
-        is_covered = self.plan.covered.issuperset(self.list_ids())
+        is_covered = set(self.plan.before.lists).issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None
         yield Slice(
             key=(ACCOUNT,),

@@ -204,8 +204,7 @@ class StateCursor(Cursor):
         self._plan = stream.plan
         self._engine = engine
         self._lists = frozenset(stream.list_ids())
-        running = stream.plan.running
-        self._checkpoint = Checkpoint(running.to, running.open) if running else Checkpoint()
+        self._checkpoint = Checkpoint(stream.plan.running.to, stream.plan.running.open)
         self._owed = dict(stream.plan.owed)
         self._failures: dict[Key, FailedSlice] = {}
         self._first_failures: list[FailedSlice] = []
@@ -235,7 +234,7 @@ class StateCursor(Cursor):
         """Note that a slice is going to be read; return False when it is done already."""
         if slice_.key in self._plan.owed and len(slice_.key) > 1:
             return True  # owed slices are not part of the window
-        if self._plan.is_done(slice_.key):
+        if self._plan.running.is_done(slice_.key):
             return False
         self._checkpoint.begin(slice_.key)
         return True

@@ -18,47 +18,43 @@ GONE_FOR_LONG = timedelta(days=30)
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """The window of one stream.
+    """What was read before, and the window that is read now.
 
-    :param since: the start date: lists that are not covered are read from here
-    :param floor: the start date for covered lists: what has left a moving start date is still read
-        for one cycle and the lookback, so that its last events arrive
-    :param end: the end of the window; fixed at the start of the sync, and kept by the attempts
-        that finish it
-    :param synced_to: the end of the last complete window, for the covered lists; None: read all
-    :param covered: the lists that `synced_to` holds for
-    :param lists: the lists of a window that is resumed; None: all
+    :param before: `synced_to` is the end of the last complete window, for its `lists`; None: read
+        all. `since` is the start date for those lists: what has left a moving start date is still
+        read for one cycle and the lookback, so that its last events arrive
+    :param running: the window, new or resumed; no lists: all
     :param owed: slices that could not be read
-    :param running: the window that is resumed
     """
 
-    since: datetime
-    floor: datetime
-    end: datetime
-    synced_to: datetime | None
-    covered: frozenset[int]
-    lists: frozenset[int] | None
+    before: StreamState
+    running: Running
     owed: Mapping[Key, Owed]
-    running: Running | None
-    full_refresh: bool
     lookback: timedelta
-    test_messages: bool
     zone: ZoneInfo
+
+    @property
+    def end(self) -> datetime:
+        """The end of the window; fixed at its start, and kept by the attempts that finish it."""
+        return self.running.end
 
     def list_ids(self, visible: Iterable[int]) -> list[int]:
         """Return the lists to read, ascending; a list that appeared since waits."""
-        return sorted(one for one in visible if self.lists is None or one in self.lists)
+        lists = self.running.lists
+        return sorted(one for one in visible if not lists or one in lists)
 
     def read_to(self, list_id: int) -> datetime | None:
         """Return until when a list was read; None: never."""
         owed = self.owed.get((list_id,))
         if owed is not None:
             return owed.read_to
-        return self.synced_to if list_id in self.covered else None
+        return self.before.synced_to if list_id in self.before.lists else None
 
     def start(self, read_to: datetime | None) -> datetime:
         """Return from when events are read that were read until `read_to`."""
-        return self.since if read_to is None else max(self.floor, read_to - self.lookback)
+        if read_to is None:
+            return self.running.since
+        return max(self.before.since, read_to - self.lookback)
 
     def is_postponed(self, key: Key) -> bool:
         """Return whether a slice that has been gone for long is not due in this sync."""
@@ -67,20 +63,15 @@ class StreamPlan:
             owed is not None
             and owed.gone
             and self.end - owed.noticed > GONE_FOR_LONG
-            and next_due(key, self.synced_to or owed.noticed, self.end) is None
+            and next_due(key, self.before.synced_to or owed.noticed, self.end) is None
         )
-
-    def is_done(self, key: Key) -> bool:
-        """Return whether an earlier attempt finished a slice of this window."""
-        return self.running is not None and self.running.is_done(key)
 
     def pending(self, list_ids: Iterable[int]) -> list[int]:
         """Return the lists that may have slices to read, without what is done or postponed."""
         return [
             one
             for one in list_ids
-            if not self.is_postponed((one,))
-            and not (self.running is not None and self.running.is_list_done(one))
+            if not (self.is_postponed((one,)) or self.running.is_list_done(one))
         ]
 
     def visits(self, list_id: int, table: Table) -> list[Visit]:
@@ -88,7 +79,7 @@ class StreamPlan:
         read_to = self.read_to(list_id)
         return visits(
             list_id,
-            since=self.since if read_to is None else self.floor,
+            since=(self.running if read_to is None else self.before).since,
             read_to=read_to,
             until=self.end,
             recent=max(table.recent, self.lookback),
@@ -111,31 +102,12 @@ class StreamPlan:
         :param to: all slices up to this one are done
         :param open_keys: except these
         """
+        listed = tuple(sorted(lists))
+        before = self.before.model_copy(update={"owed": tuple(owed)})
         if complete:
-            return StreamState(
-                since=self.since if self.synced_to is None else self.floor,
-                test_messages=self.test_messages,
-                time_zone=self.zone.key,
-                synced_to=self.end,
-                lists=tuple(sorted(lists)),
-                owed=tuple(owed),
-            )
-        return StreamState(
-            since=self.floor,
-            test_messages=self.test_messages,
-            time_zone=self.zone.key,
-            synced_to=self.synced_to,
-            lists=tuple(sorted(self.covered)),
-            owed=tuple(owed),
-            running=Running(
-                end=self.end,
-                full_refresh=self.full_refresh,
-                since=self.since,
-                lists=tuple(sorted(lists)),
-                to=to,
-                open=open_keys,
-            ),
-        )
+            return before.model_copy(update={"synced_to": self.end, "lists": listed})
+        done = {"lists": listed, "to": to, "open": open_keys}
+        return before.model_copy(update={"running": self.running.model_copy(update=done)})
 
 
 def make_plan(
@@ -147,46 +119,37 @@ def make_plan(
 
     :param now: the start of this sync
     """
-    since = config.since(now)
-    lookback = timedelta(days=config.lookback_days)
-    remarks = []
-    if state is not None:
-        reason = _restart_reason(state, config, since)
-        if reason:
-            remarks.append(f"{reason}; reading from the start date.")
-            state = None
-    running = state.running if state else None
+    since, lookback = config.since(now), timedelta(days=config.lookback_days)
+    nothing = StreamState(
+        since=since, test_messages=config.include_test_messages, time_zone=config.time_zone
+    )
+    before, remarks = state or nothing, []
+    reason = _restart_reason(before, config, since)
+    if reason:
+        remarks.append(f"{reason}; reading from the start date.")
+        before = nothing
+    running = before.running
     if running is not None and (running.full_refresh == incremental or running.end > now):
         running = None
     if running is not None and since < running.since and config.start_date is not None:
         remarks.append("The start date was moved back; starting the unfinished window again.")
         running = None
     if not incremental:
-        state = None
-    synced_to = state.synced_to if state else None
+        before = nothing
+    synced_to = before.synced_to
     if synced_to is not None and synced_to > now:
         remarks.append("The state's synced_to is in the future; using the current time instead.")
         synced_to = now
-    if running is not None:
+    if running is None:
+        running = Running(end=now, full_refresh=not incremental, since=since, lists=())
+    else:
         remarks.append(f"Resuming the window that ends {running.end:%Y-%m-%dT%H:%M:%SZ}.")
-        since = running.since
-    floor = since
-    if state is not None and synced_to is not None and config.start_date is None:
-        floor = max(state.since, min(since, config.since(synced_to) - CYCLE - lookback))
-    plan = StreamPlan(
-        since=since,
-        floor=floor,
-        end=running.end if running else now,
-        synced_to=synced_to,
-        covered=frozenset(state.lists) if state and synced_to else frozenset(),
-        lists=frozenset(running.lists) if running else None,
-        owed={owed.key: owed for owed in state.owed} if state else {},
-        running=running,
-        full_refresh=not incremental,
-        lookback=lookback,
-        test_messages=config.include_test_messages,
-        zone=config.zone,
-    )
+    floor = running.since
+    if synced_to is not None and config.start_date is None:
+        floor = max(before.since, min(floor, config.since(synced_to) - CYCLE - lookback))
+    covered = {"since": floor, "synced_to": synced_to, "lists": before.lists}
+    owed = {one.key: one for one in before.owed}
+    plan = StreamPlan(nothing.model_copy(update=covered), running, owed, lookback, config.zone)
     return plan, remarks
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, ValidationError
 
 VERSION = 2
 """Version of the state's format."""
@@ -20,7 +20,7 @@ def _as_utc(instant: datetime) -> str:
     return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Instant = Annotated[datetime, PlainSerializer(_as_utc, when_used="json")]
+Instant = Annotated[AwareDatetime, PlainSerializer(_as_utc, when_used="json")]
 
 Key = Annotated[tuple[int, ...], Field(min_length=1)]
 """A slice: (list,), (list, message) or (list, conversation); slices are generated ascending."""
@@ -41,11 +41,7 @@ class Owed(NamedTuple):
     gone: bool
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Running(_Model):
+class Running(BaseModel, frozen=True):
     """A window that is not finished.
 
     :param end: its end, fixed when it began
@@ -64,23 +60,17 @@ class Running(_Model):
 
     def is_done(self, key: Key) -> bool:
         """Return whether an earlier attempt finished a slice."""
-        return (
-            self.to is not None
-            and key <= self.to
-            and key not in self.open
-            and key[:1] not in self.open
-        )
+        is_open = key in self.open or key[:1] in self.open
+        return self.to is not None and key <= self.to and not is_open
 
     def is_list_done(self, list_id: int) -> bool:
         """Return whether an earlier attempt finished all slices of a list."""
-        return (
-            self.to is not None
-            and (self.to == (list_id,) or (list_id + 1,) <= self.to)
-            and not any(key[0] == list_id for key in self.open)
-        )
+        if self.to is None or any(key[0] == list_id for key in self.open):
+            return False
+        return self.to == (list_id,) or self.to[0] > list_id
 
 
-class StreamState(_Model):
+class StreamState(BaseModel, frozen=True):
     """What a stream has read.
 
     :param since: the start date up to which `synced_to` holds; an earlier one starts again
@@ -97,15 +87,6 @@ class StreamState(_Model):
     lists: tuple[int, ...] = ()
     running: Running | None = None
     owed: Annotated[tuple[Owed, ...], Field(max_length=2 * OWED_LIMIT)] = ()
-
-    @model_validator(mode="after")
-    def _has_zones(self) -> StreamState:
-        instants = [self.since, self.synced_to]
-        instants += [self.running.end, self.running.since] if self.running else []
-        instants += [instant for owed in self.owed for instant in (owed.read_to, owed.noticed)]
-        if any(instant is not None and instant.tzinfo is None for instant in instants):
-            raise ValueError("an instant without a zone")
-        return self
 
     def as_json(self) -> dict[str, Any]:
         """Return the state as Airbyte stores it."""
@@ -170,9 +151,7 @@ class Checkpoint:
         What lies behind the first slice too many is read again by the next attempt.
         """
         with self._lock:
-            open_keys = sorted(self._open)
-            to = self._to
+            to, open_keys = self._to, sorted(self._open)
         if len(open_keys) > OWED_LIMIT:
             to = open_keys[OWED_LIMIT - 1]
-            open_keys = open_keys[:OWED_LIMIT]
-        return to, tuple(open_keys)
+        return to, tuple(open_keys[:OWED_LIMIT])

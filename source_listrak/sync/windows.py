@@ -18,8 +18,8 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 CYCLE = timedelta(days=7)
@@ -46,12 +46,12 @@ def wall_start(instant: datetime, zone: ZoneInfo) -> datetime:
 
     (an hour back at most; rows that are read twice for it carry the same keys).
     """
-    return _wall(instant, min(_offsets_around(instant, zone)))
+    return min(_walls(instant, zone))
 
 
 def wall_end(instant: datetime, zone: ZoneInfo) -> datetime:
     """Return a wall-clock time later than any that the clock showed before `instant`."""
-    return _wall(instant, max(_offsets_around(instant, zone)))
+    return max(_walls(instant, zone))
 
 
 def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
@@ -64,23 +64,17 @@ def to_micros(instant: datetime) -> int:
     return round((instant - _EPOCH).total_seconds() * 1_000_000)
 
 
-def _wall(instant: datetime, offset: timedelta) -> datetime:
-    return instant.astimezone(timezone.utc).replace(tzinfo=None) + offset
-
-
-def _offsets_around(instant: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
-    """Return the offsets of both readings of the time that the clock shows at `instant`.
+def _walls(instant: datetime, zone: ZoneInfo) -> list[datetime]:
+    """Return an instant by the offsets of both readings of the time that the clock shows then.
 
     They differ only in the repeated hour; a clock never shows a time of the missing hour.
     """
     local = instant.astimezone(zone)
-    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
-    assert first is not None and second is not None
-    return first, second
+    wall = local.replace(tzinfo=None, fold=0)
+    return [wall + (instant - local.replace(fold=fold).astimezone(timezone.utc)) for fold in (0, 1)]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
+class Window(NamedTuple):
     """A half-open span [start, end) of wall-clock time, to the second."""
 
     start: datetime
@@ -98,14 +92,11 @@ def merge(windows: Iterable[Window]) -> list[Window]:
             merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
         else:
             merged.append(window)
-    tiles = []
-    for window in merged:
-        start = window.start
-        while start < window.end:
-            end = min(start + LONGEST_SPAN, window.end)
-            tiles.append(Window(start, end))
-            start = end
-    return tiles
+    return [
+        Window(start + place * LONGEST_SPAN, min(start + (place + 1) * LONGEST_SPAN, end))
+        for start, end in merged
+        for place in range(-((start - end) // LONGEST_SPAN))
+    ]
 
 
 def next_due(key: tuple[int, ...], after: datetime, until: datetime) -> datetime | None:
@@ -121,8 +112,7 @@ def next_due(key: tuple[int, ...], after: datetime, until: datetime) -> datetime
     return due if due <= until else None
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """The messages that a list sent in a span, and until when their activity was read.
 
     :param read_to: an instant; None: nothing of them was read
@@ -188,14 +178,13 @@ def visit_finder(found: list[Visit], zone: ZoneInfo) -> Callable[[int], Visit | 
     any of the spans, so it belongs to the visit that reads furthest back.
     """
     furthest = min(found, key=lambda visit: visit.read_to or _EPOCH)
-    starts = [to_micros(instant_of(visit.span.start, zone)) for visit in found]
-    ends = [to_micros(instant_of(visit.span.end, zone)) for visit in found]
+    edges = [to_micros(instant_of(edge, zone)) for visit in found for edge in visit.span]
 
     def find(sent: int) -> Visit | None:
         if sent < 0:
             return furthest
-        place = bisect_right(starts, sent) - 1
-        return found[place] if place >= 0 and sent < ends[place] else None
+        passed = bisect_right(edges, sent)  # an odd number inside of a span
+        return found[passed // 2] if passed % 2 else None
 
     return find
 

@@ -83,7 +83,12 @@ def starts(made: StreamPlan, list_id: int = 1) -> datetime:
 
 
 def is_restarted(made: StreamPlan, since: datetime = START) -> bool:
-    return (starts(made), made.end, made.is_done((1, 1)), made.owed) == (since, NOW, False, {})
+    return (starts(made), made.end, made.running.is_done((1, 1)), made.owed) == (
+        since,
+        NOW,
+        False,
+        {},
+    )
 
 
 # First sync, next sync
@@ -91,7 +96,7 @@ def is_restarted(made: StreamPlan, since: datetime = START) -> bool:
 
 def test_a_first_sync_reads_everything_since_the_start_date() -> None:
     first = plan()
-    assert (first.since, first.end, first.read_to(1)) == (START, NOW, None)
+    assert (first.running.since, first.end, first.read_to(1)) == (START, NOW, None)
     assert starts(first) == START
     assert first.list_ids([9, 3]) == [3, 9]
 
@@ -138,8 +143,8 @@ def test_a_full_refresh_ignores_what_a_complete_sync_left() -> None:
 def test_a_full_refresh_resumes_its_own_window() -> None:
     again = plan(cut(incremental=False), incremental=False)
     assert again.end == NOW - HOUR
-    assert again.is_done((1, 4))
-    assert not again.is_done((1, 5))
+    assert again.running.is_done((1, 4))
+    assert not again.running.is_done((1, 5))
 
 
 @pytest.mark.parametrize("before", [None, completed()])
@@ -161,7 +166,7 @@ def test_a_complete_full_refresh_is_what_an_incremental_sync_continues_from() ->
 def test_a_cut_sync_keeps_its_window_and_what_is_done() -> None:
     resumed = plan(cut(completed()))
     assert (resumed.end, resumed.read_to(1)) == (NOW - HOUR, NOW - DAY)
-    assert [key for key in ((1, 4), (1, 5), (2, 7), (2, 8)) if resumed.is_done(key)] == [
+    assert [key for key in ((1, 4), (1, 5), (2, 7), (2, 8)) if resumed.running.is_done(key)] == [
         (1, 4),
         (2, 7),
     ]
@@ -189,14 +194,14 @@ def test_lists_that_an_attempt_finished_are_not_pending() -> None:
 
 
 def test_a_resumed_window_keeps_the_start_date_it_began_with() -> None:
-    assert plan(cut(), start_date="2025-01-01T00:00:00Z").since == START
+    assert plan(cut(), start_date="2025-01-01T00:00:00Z").running.since == START
 
 
 def test_without_a_start_date_a_resumed_window_begins_where_it_began() -> None:
     state = cut(at=NOW - HOUR, start_date=None)
     resumed = plan(state, start_date=None)
-    assert resumed.since == NOW - HOUR - DEFAULT_HISTORY
-    assert resumed.is_done((1, 1))
+    assert resumed.running.since == NOW - HOUR - DEFAULT_HISTORY
+    assert resumed.running.is_done((1, 1))
 
 
 def test_a_window_that_ends_in_the_future_begins_again() -> None:
