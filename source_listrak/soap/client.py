@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import re
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -18,7 +17,6 @@ from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import CircuitBreaker, Throttle
 from source_listrak.soap.wire import Limits, Response, Transport
-from source_listrak.soap.xml import readable_text
 
 LONGEST_RETRY_AFTER = 300.0
 REPORTED_WAIT = 5.0
@@ -26,7 +24,6 @@ REPORTED_WAIT = 5.0
 FAILURES_IN_A_ROW = 5
 """Different subjects that failed in a row, without a success between: the service may be down."""
 
-_RESULT = re.compile(r"<(?:[\w.-]+:)?\w*Result\b")
 # What stops the sync when it answers the login, and fails one report otherwise.
 _FOR_THE_LOGIN = {
     faults.PERMISSION: faults.LOGIN_REFUSED,
@@ -242,11 +239,8 @@ def _read(response: Response, parse: Parse) -> Page:
     except RequestError as error:
         fault, detail = error.fault, error.detail
         if fault in (faults.MALFORMED, faults.HTML_PAGE):
-            # Rows are customers' text, which may look like a token.
-            text = _RESULT.split(readable_text(response.body, response.content_type), maxsplit=1)[0]
             by_status = faults.classify_status(status, is_html=fault is faults.HTML_PAGE)
-            if decided := faults.find_token(text) or by_status:
-                fault, detail = decided, ""
+            fault, detail = (by_status, "") if by_status else (fault, detail)
         elif by_status and by_status.slows_down and fault.action is Action.RETRY:
             fault = by_status
     raise RequestError(fault, detail if status == 200 else f"HTTP {status} {detail}".strip())

@@ -59,6 +59,8 @@ class Fault:
 
 
 _LATER = "Try again later; the next sync reads only what is missing."
+_ACCESS = "Give the user role-based access with Analytics Access and API Access, and assign it"
+_MANAGER = "(Manage > Accounts > User Manager)."
 _SUPPORT = "Try again later; if it persists, contact Listrak support."
 
 # fmt: off
@@ -77,9 +79,7 @@ FAULTS: tuple[Fault, ...] = (
         "in Listrak under Manage > Accounts > SOAP API IP Authorization.", hide_detail=True),
     LOGIN_REFUSED := Fault("login_refused",
         "a fault about permission, or HTTP 401 or 403 without a web page, for the login",
-        Action.STOP,
-        "Listrak refused the login. Give the user role-based access with Analytics Access and API "
-        "Access, and assign it the lists to replicate (Manage > Accounts > User Manager)."),
+        Action.STOP, f"Listrak refused the login. {_ACCESS} the lists to replicate {_MANAGER}"),
     SERVICE_GONE := Fault("service_gone",
         "HTTP 404 without SOAP for the login, or for five reports in a row while the login fails "
         "too; an endpoint that is not a URL", Action.STOP,
@@ -104,9 +104,7 @@ FAULTS: tuple[Fault, ...] = (
         "Listrak no longer has this report (404). It was skipped; the next sync will try again."),
     PERMISSION := Fault("permission",
         "a fault about permission, or HTTP 401 or 403 without a web page, for one report",
-        Action.REFUSED,
-        "Listrak refused this report. Give the user role-based access with Analytics Access and "
-        "API Access, and assign it the list (Manage > Accounts > User Manager)."),
+        Action.REFUSED, f"Listrak refused this report. {_ACCESS} the list {_MANAGER}"),
     IN_BAND := Fault("in_band_exception",
         "HTTP 200 with a `WSException`, or with text instead of rows", Action.RETRY,
         f"Listrak returned an error message instead of data. {_SUPPORT}"),

@@ -83,9 +83,7 @@ class Throttle:
         self._limit = float(workers)
         self._in_flight = 0
         self._interval = 1 / max_requests_per_second if max_requests_per_second else 0.0
-        self._next_at = 0.0
-        self._not_before = 0.0
-        self._last_cut = 0.0
+        self._next_at = self._not_before = self._last_cut = 0.0
         self._breaker = breaker
         self._clock = breaker.clock
         self._changed = threading.Condition()

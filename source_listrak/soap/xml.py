@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from lxml import etree
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import RequestError
+from source_listrak.soap.faults import Fault, RequestError
 
 T = TypeVar("T")
 
@@ -61,9 +61,9 @@ def parse(
     declared = (content_type or "").lower().lstrip()
     is_html = declared.startswith(("text/html", "application/xhtml"))
     if is_html or _HTML_TAG.match(data, _prolog_end(data)):
-        raise RequestError(faults.HTML_PAGE)
+        raise _unreadable(faults.HTML_PAGE, data)
     wrong = "cut short or not well-formed XML" if parsed is None else "XML but not a SOAP envelope"
-    raise RequestError(faults.MALFORMED, f"the response is {wrong}")
+    raise _unreadable(faults.MALFORMED, data, f"the response is {wrong}")
 
 
 def local_name(element: etree._Element) -> str:
@@ -76,12 +76,14 @@ def all_text(element: etree._Element) -> str:
     return " ".join(" ".join(map(str, element.itertext())).split())
 
 
-def readable_text(body: bytes, content_type: str | None = None) -> str:
-    """Return any body as text, as well as possible, to be searched and never shown."""
-    try:
-        return _as_utf8(body, content_type).decode()
-    except RequestError:
-        return body.decode("utf-8", "replace")
+_RESULT = re.compile(r"<(?:[\w.-]+:)?\w*Result\b")
+
+
+def _unreadable(fault: Fault, body: bytes, detail: str = "") -> RequestError:
+    """Return the error of a body that is no envelope, which may hold a token all the same."""
+    # Rows are customers' text, which may look like a token.
+    text = _RESULT.split(body.decode("utf-8", "replace"), maxsplit=1)[0]
+    return RequestError(faults.find_token(text) or fault, detail)
 
 
 # Encodings
@@ -119,7 +121,7 @@ def _as_utf8(body: bytes, content_type: str | None) -> bytes:
         encoding = "windows-1252"
         with suppress(UnicodeError):
             return body.decode(encoding).encode()
-    raise RequestError(faults.MALFORMED, f"the response is not valid {encoding.upper()}")
+    raise _unreadable(faults.MALFORMED, body, f"the response is not valid {encoding.upper()}")
 
 
 # Guards
@@ -142,7 +144,7 @@ def _tree(
     """Return the root and what was taken, None for what is not well-formed or nested too deeply."""
     if doctype := _DOCTYPE.match(data, _prolog_end(data)):
         if doctype[1].lower() == b"html" and not doctype[2]:
-            raise RequestError(faults.HTML_PAGE)
+            raise _unreadable(faults.HTML_PAGE, data)
         raise RequestError(faults.REFUSED_XML, "the response contains a document type")
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
         raise RequestError(
