@@ -18,10 +18,8 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from source_listrak.config import ListrakConfig
-from source_listrak.soap import faults
-from source_listrak.soap.client import Request
-from source_listrak.soap.rows import Page
-from source_listrak.soap.wire import Response
+from source_listrak.soap import client, faults, wire
+from source_listrak.soap.rows import Page, Row
 from source_listrak.source import Settings, SourceListrak
 from source_listrak.streams import CLASSES
 from source_listrak.tables import TABLES, Table
@@ -47,10 +45,9 @@ _LAYOUT = re.compile(
     r"|(?P<US>\d+/\d+/\d{4} \d+:\d\d:\d\d\W[AP]M)"
 )
 
-Row = Mapping[str, Any]
 Rows = Sequence[Row]
 Span = Sequence[datetime]
-"""A start and an end, as wall-clock times, or nothing."""
+"""A start and an end, or nothing."""
 Call = tuple[str, tuple[tuple[str, Any], ...], int]
 """A table, the arguments of a request, and its page."""
 
@@ -184,8 +181,7 @@ def time_zone(message: Row, fetch: Fetch, now: datetime, configured: str) -> Con
     """
 
     def opens_since(hours: float) -> int:
-        wall = now.replace(tzinfo=None)
-        return len(fetch("message_opens", message, (wall + hours * HOUR, wall + 16 * HOUR)).rows)
+        return len(fetch("message_opens", message, (now + hours * HOUR, now + 16 * HOUR)).rows)
 
     advice = "run the probe soon after a message was sent"
     require(opens_since(-13) >= STEADY_OPENS, f"too few opens today; {advice}")
@@ -246,24 +242,18 @@ def layouts(answers: Answers) -> Conclusion:
     return Conclusion(f"{text}; at most {digits} fraction digits (certain)")
 
 
-def by(column: str) -> Callable[[Row], str]:
-    """Return what sorts by a column of texts."""
-    return lambda row: row.get(column) or ""
-
-
 class Probe:
     """Sends the requests that settle each unknown, at most `REQUEST_LIMIT`, and keeps the answers.
 
-    The spans of requests are given in UTC. The account's clock is some hours away from it, which
-    none of them is too short for.
+    Spans are in UTC and are sent as they are, although the service takes them for times of the
+    account: each has room for the difference, or is what shows it.
 
     :raises AirbyteTracedException: the login failed, or no list is visible
     """
 
     def __init__(self, config: ListrakConfig, settings: Settings) -> None:
         self._config, self._now = config, settings.now()
-        self._wall = self._now.replace(tzinfo=None)
-        self._since = config.since(self._now).replace(tzinfo=None)
+        self._since = config.since(self._now)
         # Silent, because the service's own texts can hold names.
         logger = logging.Logger("probe", logging.CRITICAL + 1)
         policy = replace(settings.read_policy, attempts=2, seconds=0.0)
@@ -276,14 +266,14 @@ class Probe:
         It is looked for with one message, list or conversation after another, until one shows it.
         """
         answers, counts, fetch = self._answers, self._session.counts, self.fetch
-        lists, zone = self._session.lists[:LISTS], self._config.time_zone
-        messages = sorted(self._rows("messages", lists), key=by("SendDate"))
+        lists = [dict(row) for row in self._session.lists[:LISTS]]
+        messages = self._rows("messages", lists)
         busiest = sorted(messages, key=lambda row: -(row.get("DeliverCount") or 0))[:1]
         self._rows("message_sends", busiest, pages=(1, 2, 3))
         self._rows("subscribed_contacts", lists[:1], pages=(1, 2, BEYOND_THE_END))
         opened = self._readable(messages, "OpenCount")
         clicked = self._readable(messages, "ClickCount")
-        conversations = sorted(self._rows("conversations", lists), key=by("PublishedDate"))[-TRIED:]
+        conversations = self._rows("conversations", lists)[-TRIED:]
         ids = {**lists[0], **dict(*opened[:1]), **dict(*conversations[-1:])}
         yield "Order of contacts", conclude(lists, order, fetch, "subscribed_contacts")
         yield "Order of opens", conclude(opened, order, fetch, "message_opens")
@@ -291,7 +281,7 @@ class Probe:
         yield "ClickCount counts", conclude(clicked, counted, fetch, "message_clicks")
         yield "Range of messages", conclude(lists, range_ends, fetch, "messages")
         yield "Range of opens", conclude(opened, range_ends, fetch, "message_opens")
-        newest = messages[: -TRIED - 1 : -1]
+        newest, zone = messages[: -TRIED - 1 : -1], self._config.time_zone
         yield "Time zone", conclude(newest, time_zone, fetch, self._now, zone)
         yield "Mail of conversations in messages", conclude(conversations, mail, fetch, messages)
         yield "Failing operations", self._operations(ids)
@@ -310,17 +300,18 @@ class Probe:
 
         def rank(row: Row) -> tuple[bool, bool, bool, int]:
             count = row.get(counter) or 0
-            return not count, by("SendDate")(row) > settled, count > limit, abs(limit - count)
+            is_recent = (row.get("SendDate") or "") > settled
+            return not count, is_recent, count > limit, abs(limit - count)
 
         return sorted(messages, key=rank)[:TRIED]
 
     def _rows(self, name: str, parents: Rows, span: Span = (), pages: Sequence[int] = (1,)) -> Rows:
-        """Return the rows of all parents whose report can be read; see `fetch`."""
+        """Return the rows of all parents whose report can be read, by their date; see `fetch`."""
         rows: list[Row] = []
         for parent, page in product(parents, pages):
             with suppress(CannotTell):
                 rows += self.fetch(name, parent, span, page).rows
-        return rows
+        return sorted(rows, key=lambda row: row.get("SendDate") or row.get("PublishedDate") or "")
 
     def fetch(self, name: str, parent: Row, span: Span = (), page: int = 1) -> Answer:
         """Return an answer; the same request is sent once.
@@ -335,8 +326,9 @@ class Probe:
         special: dict[str, dict[str, Any]] = {"account": {}, "batch": {"MsgIDs": (ident,)}}
         arguments = special.get(table.parent, {table.id_column: ident})
         if table.ranged:
-            first = self._wall - (1 if is_report else 10) * YEAR
-            arguments["StartDate"], arguments["EndDate"] = span or (first, self._wall + DAY)
+            start, end = span or (self._now - (1 if is_report else 10) * YEAR, self._now + DAY)
+            arguments["StartDate"] = start.replace(tzinfo=None)
+            arguments["EndDate"] = end.replace(tzinfo=None)
             arguments |= {"IncludeTestMessages": False} if is_report else {}
         call = (name, tuple(arguments.items()), page)
         if call not in self._answers:
@@ -351,14 +343,14 @@ class Probe:
         session, texts = self._session, list[str]()
         stream = CLASSES[table.parent](table, self._config, session)
 
-        def parse(response: Response) -> Page:
+        def parse(response: wire.Response) -> Page:
             texts.append(response.body.decode(errors="replace"))
             return stream.parse_response(response)
 
         token = {"Page": number} if table.paged else None
         body = stream.request_body_data(stream_slice=arguments, next_page_token=token)
         name, headers = table.operation, stream.request_headers()
-        request = Request(name, stream.url_base, headers, body, name, subject=body)
+        request = client.Request(name, stream.url_base, headers, body, name, subject=body)
         try:
             page = session.client.send(request, parse, session.counts)
         except faults.ListrakError as error:
@@ -370,9 +362,8 @@ class Probe:
 
     def _gone(self, one: Row) -> Conclusion:
         """Look at the oldest messages that a sync reads, and count what is gone of all reports."""
-        span = (self._since, self._since + YEAR)
-        oldest = sorted(self._rows("messages", [one], span), key=by("SendDate"))
-        self._rows("message_opens", oldest[:TRIED])
+        oldest = self._rows("messages", [one], (self._since, self._since + YEAR))[:TRIED]
+        self._rows("message_opens", oldest)
         gone = faults.REPORT_GONE.name
         reports = {call[:2]: answer.fault == gone for call, answer in self._answers.items()}
         return Conclusion(f"{sum(reports.values())} of {len(reports)} requested")
@@ -380,7 +371,7 @@ class Probe:
     def _operations(self, parent: Row) -> Conclusion:
         """Request every operation that was not requested yet, and report which fail, and how."""
         for name in sorted(TABLES.keys() - {"lists"} - {call[0] for call in self._answers}):
-            self._rows(name, [parent], (self._wall - DAY, self._wall + DAY))
+            self._rows(name, [parent], (self._now - DAY, self._now + DAY))
         works = {call[0] for call, one in self._answers.items() if not one.fault} | {"lists"}
         fails = {call[0]: one.fault for call, one in self._answers.items() if call[0] not in works}
         described = [f"{TABLES[table].operation} ({fault})" for table, fault in fails.items()]

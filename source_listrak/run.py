@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, ModuleType
 from typing import Any, TextIO
 
-from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException
 from airbyte_cdk.models import AirbyteMessage, ConnectorSpecification
 from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak import probe, shards
 from source_listrak.config import ListrakConfig, read_config
@@ -137,15 +136,13 @@ def _run_verb(args: list[str], settings: Settings, output: io.TextIOWrapper) -> 
 
 def _run_command(command: ModuleType, args: list[str], settings: Settings) -> str:
     """Return what one of `COMMANDS` prints; its module's docstring is the help."""
-    prog = f"source-listrak {args[0]}"
-    parser = argparse.ArgumentParser(prog=prog, description=command.__doc__)
+    parser = argparse.ArgumentParser(f"source-listrak {args[0]}", description=command.__doc__)
     parser.add_argument("--config", required=True, help="the configuration, a JSON file")
     for name, keywords in command.OPTIONS.items():
         parser.add_argument(name, required=True, **keywords)
     options = vars(parser.parse_args(args[1:]))
     config = ListrakConfig.parse(read_config(options.pop("config")))
-    printed: str = command.run(config, settings, **options)
-    return printed
+    return str(command.run(config, settings, **options))
 
 
 def _traced(error: BaseException) -> AirbyteTracedException:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from airbyte_cdk.sources.utils.schema_helpers import ResourceSchemaLoader
+from airbyte_cdk import ResourceSchemaLoader
 
 Parent = Literal["login", "account", "list", "report", "batch", "message", "conversation"]
 

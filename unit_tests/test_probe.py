@@ -166,7 +166,7 @@ def opens_until(clock: datetime) -> Fetch:
     """Return a report with an open a minute until now by the account's clock."""
 
     def fetch(name: str, parent: object, span: tuple[datetime, datetime]) -> Answer:
-        minutes = (clock.replace(tzinfo=None) - span[0]) // timedelta(minutes=1)
+        minutes = (clock - span[0]) // timedelta(minutes=1)
         return Answer(page(max(0, minutes)))
 
     return fetch
