@@ -36,7 +36,7 @@ from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, S
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
 from source_listrak.sync.reader import Rows
-from source_listrak.sync.state import FutureStateVersion, load
+from source_listrak.sync.state import load
 from source_listrak.sync.windows import Window, merge, wall_end
 from source_listrak.tables import COUNTERS, TABLES, Table
 
@@ -243,12 +243,13 @@ class SourceListrak(AbstractSource):
         parsed.since(now)
         states = _states(state or [])
         session = self.connect(parsed, self._settings.read_policy, logger)
-        plans = {
-            table.name: _plan(
-                table, parsed, states.get(table.name, {}), now, is_incremental, logger
-            )
-            for table, is_incremental in selected
-        }
+        plans = {}
+        for table, is_incremental in selected:
+            before, remark = load(states.get(table.name, {}), table.name)
+            plan, remarks = make_plan(before, parsed, now, incremental=is_incremental)
+            for line in filter(None, [remark, *remarks]):
+                logger.info(f"{table.name}: {line}")
+            plans[table.name] = plan
         _log_start(logger, parsed, len(session.lists), now)
         session = replace(session, reports=_make_reports(parsed, session, plans))
         engine = Engine(
@@ -319,7 +320,7 @@ def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.Ai
         output.release(engine.messages)
         engine.breaker.interrupt()
         for cursor in cursors:
-            cursor.limit.abandon()
+            cursor.limit.stop(abandon=True)
 
 
 def _chosen_lists(
@@ -380,28 +381,6 @@ def _states(messages: Iterable[models.AirbyteStateMessage]) -> dict[str, dict[st
             if stream.stream_state is not None:
                 found[stream.stream_descriptor.name] = vars(stream.stream_state)
     return found
-
-
-def _plan(
-    table: Table,
-    config: ListrakConfig,
-    state: Mapping[str, Any],
-    now: datetime,
-    is_incremental: bool,
-    logger: logging.Logger,
-) -> StreamPlan:
-    try:
-        loaded, problem = load(state)
-    except FutureStateVersion as error:
-        raise config_error(
-            f"The state of {table.name} was written by a later version of this connector "
-            f"(format {error}). Upgrade the connector, or reset the stream."
-        ) from None
-    plan, remarks = make_plan(loaded, config, now, incremental=is_incremental)
-    for remark in [problem, *remarks]:
-        if remark:
-            logger.info(f"{table.name}: {remark}")
-    return plan
 
 
 def _make_reports(

@@ -128,10 +128,14 @@ class SliceLimit:
             self._out -= 1
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """Give no more turns, since the sync is stopped."""
+    def stop(self, *, abandon: bool = False) -> None:
+        """Give no more turns, since the sync is stopped.
+
+        :param abandon: nor wait for any slice, since no one reads the output any more
+        """
         with self._changed:
             self._is_stopped = True
+            self._out = 0 if abandon else self._out
             self._changed.notify_all()
 
     def wait_for_all(self) -> None:
@@ -139,21 +143,14 @@ class SliceLimit:
         with self._changed:
             self._changed.wait_for(lambda: self._out <= 0)
 
-    def abandon(self) -> None:
-        """Release everyone: no one reads the output, or starts slices, any more."""
-        self.stop()
-        with self._changed:
-            self._out = 0
-            self._changed.notify_all()
 
-
+@dataclass(eq=False)
 class SlicePartition(Partition):
     """One slice, or a part of a long one, being read by one worker."""
 
-    def __init__(self, stream: SlicedStream, slice_read: SliceRead, part: Part) -> None:
-        self._stream = stream
-        self.slice_read = slice_read
-        self.part = part
+    stream: SlicedStream
+    slice_read: SliceRead
+    part: Part
 
     def read(self) -> Iterable[Record]:
         """Yield batches of records; the slice keeps its error for the cursor.
@@ -161,14 +158,14 @@ class SlicePartition(Partition):
         Not raised: the CDK would emit an error for each slice that failed, where the user needs
         one for each stream.
         """
-        name, lists = self._stream.table.name, self.slice_read.slice.only_lists
+        name, lists = self.stream.table.name, self.slice_read.slice.only_lists
         try:
             for rows in self._rows():
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
                 records = [
                     row for row in rows if row and (lists is None or row.get("ListID") in lists)
                 ]
-                self._stream.counts.add(records=len(records))
+                self.stream.counts.add(records=len(records))
                 batches = list(as_batches(name, records))
                 # Rows take five times the memory of their text, and the queue may be full.
                 rows.clear()
@@ -178,10 +175,10 @@ class SlicePartition(Partition):
             self.slice_read.error = self.slice_read.error or error
 
     def _rows(self) -> Iterator[Rows]:
-        if self._stream.table.paged:
+        if self.stream.table.paged:
             yield from self.slice_read.read(self.part)
         else:
-            yield from self._stream.read_whole(self.slice_read.slice)
+            yield from self.stream.read_whole(self.slice_read.slice)
             self.part.completes = True
 
     def to_slice(self) -> Mapping[str, Any]:
@@ -190,7 +187,7 @@ class SlicePartition(Partition):
 
     def stream_name(self) -> str:
         """Return the table's name."""
-        return self._stream.table.name
+        return self.stream.table.name
 
     def __hash__(self) -> int:
         return hash((self.stream_name(), self.slice_read.slice.key, self.part.first))
@@ -375,33 +372,33 @@ class StateCursor(Cursor):
         return True
 
 
+@dataclass(eq=False)
 class SliceGenerator(PartitionGenerator):
     """Hands out the slices of a table in order, each when its turn has come."""
 
-    def __init__(self, stream: SlicedStream, cursor: StateCursor, engine: Engine) -> None:
-        self._stream = stream
-        self._cursor = cursor
-        self._engine = engine
-        self._part_pages = part_pages(engine.workers)
+    stream: SlicedStream
+    cursor: StateCursor
+    engine: Engine
 
     def generate(self) -> Iterable[Partition]:
         """Yield a partition for each slice that is not done yet.
 
         :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
         """
-        self._stream.counts.began()
+        self.stream.counts.began()
         failed: AirbyteTracedException | None = None
         try:
             yield from self._partitions()
         except AirbyteTracedException as error:
             failed = error
         except Exception as error:
-            failed = unexpected(self._stream.table.name, error)
-        self._cursor.limit.wait_for_all()
-        self._cursor.finish(failed)
+            failed = unexpected(self.stream.table.name, error)
+        self.cursor.limit.wait_for_all()
+        self.cursor.finish(failed)
 
     def _partitions(self) -> Iterator[Partition]:
-        stream, cursor, warn = self._stream, self._cursor, self._engine.logger.warning
+        stream, cursor, warn = self.stream, self.cursor, self.engine.logger.warning
+        pages = part_pages(self.engine.workers)
         for slice_ in stream.stream_slices():
             if isinstance(slice_, FailedSlice):
                 cursor.begin(slice_.slice)
@@ -409,7 +406,7 @@ class SliceGenerator(PartitionGenerator):
             elif cursor.begin(slice_):
                 stream.counts.add(known=1)
                 if cursor.limit.acquire():
-                    read = SliceRead(stream, slice_, self._part_pages, self._divide, warn)
+                    read = SliceRead(stream, slice_, pages, self._divide, warn)
                     yield SlicePartition(stream, read, Part())
             if cursor.limit.is_stopped:
                 return
@@ -421,7 +418,7 @@ class SliceGenerator(PartitionGenerator):
         messages of the next list. Its turn is taken before the turn of the part before it ends, so
         a wait for all slices includes the rest.
         """
-        if not self._cursor.limit.acquire(wait=False):
+        if not self.cursor.limit.acquire(wait=False):
             return False
-        self._engine.messages.put(SlicePartition(self._stream, slice_read, rest))
+        self.engine.messages.put(SlicePartition(self.stream, slice_read, rest))
         return True

@@ -139,7 +139,7 @@ class Sync:
     @property
     def state(self) -> StreamState:
         """The state as the next sync reads it."""
-        state, _ = load(self.cursor.state)
+        state, _ = load(self.cursor.state, "message_opens")
         assert state is not None
         return state
 
@@ -171,7 +171,7 @@ def test_each_state_comes_after_the_records_that_it_counts() -> None:
     states = 0
     for message in sync().emitted():
         if getattr(message, "type", None) is Type.STATE:
-            state, _ = load(vars(message.state.stream.stream_state))
+            state, _ = load(vars(message.state.stream.stream_state), "message_opens")
             assert state is not None
             assert state.running is not None
             assert {key[1] for key in KEYS if state.running.is_done(key)} == seen
@@ -202,7 +202,7 @@ def test_the_last_state_is_that_of_the_end_also_after_failures() -> None:
     (message,) = done.repository.consume_queue()
     assert message.state is not None
     assert message.state.stream is not None
-    assert load(vars(message.state.stream.stream_state))[0] == done.state
+    assert load(vars(message.state.stream.stream_state), "message_opens")[0] == done.state
 
 
 # What is owed
@@ -382,5 +382,5 @@ def test_a_stop_releases_who_waits_for_a_turn_but_not_who_waits_for_all() -> Non
         assert not turn.result(10)
         assert not limit.acquire(wait=False)
         assert not everyone.done()
-        limit.abandon()
+        limit.stop(abandon=True)
         everyone.result(10)
