@@ -204,7 +204,8 @@ class SliceRead:
         if known and self.slice.read_to is None:
             # What moved to the first page before the second one was requested. Other reads leave
             # it to the next full one.
-            yield _drop(self._fetch(1).rows, known)
+            rows = self._fetch(1).rows
+            yield _drop(rows, _keys(rows), known)
         return True
 
     def _read_part(self, part: Part) -> Iterator[Rows]:
@@ -265,7 +266,7 @@ class SliceRead:
         self._pass.keys[number] = keys = _keys(rows)
         before = self._pass.keys_before
         around = (before.get(page, ()) for page in range(number - 1, number + 3))
-        _drop(rows, set(chain.from_iterable(around)), keys)
+        _drop(rows, keys, set(chain.from_iterable(around)))
 
     def _offer_rest(self, part: Part, first: int) -> None:
         """Leave the pages from `first` on to an idle worker, if there is one."""
@@ -288,8 +289,8 @@ class SliceRead:
         """
         number, is_met = behind.first, not behind.is_requested
         while not is_met and (rows := self._fetch(number).rows):
-            count = len(rows)
-            is_met = len(_drop(rows, behind.first_keys.result())) < count
+            keys = _keys(rows)
+            is_met = len(_drop(rows, keys, behind.first_keys.result())) < len(keys)
             yield rows
             number += 1
 
@@ -319,8 +320,7 @@ def _keys(rows: Iterable[Mapping[str, Any]]) -> array[int]:
     return array("q", (hash(orjson.dumps(row)) for row in rows))
 
 
-def _drop(rows: Rows, known: Collection[int], keys: Iterable[int] | None = None) -> Rows:
-    """Drop the rows whose keys are known: in place, since the reader of a page owns it."""
-    keys = _keys(rows) if keys is None else keys
+def _drop(rows: Rows, keys: Iterable[int], known: Collection[int]) -> Rows:
+    """Drop the rows whose keys are known: in place, so that no second list keeps them."""
     rows[:] = [row for row, key in zip(rows, keys, strict=True) if key not in known]
     return rows
