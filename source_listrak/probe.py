@@ -129,10 +129,8 @@ def counted(message: Row, fetch: Fetch, name: str) -> Conclusion:
     fetched = (fetch(name, message, page=page).rows for page in range(1, PAGES + 1))
     pages = list(takewhile(len, fetched))
     require(len(pages) < PAGES, f"the reports have more than {PAGES} pages")
-    count, rows = (
-        message.get(TABLES[name].counter or "") or 0,
-        [row for page in pages for row in page],
-    )
+    count = message.get(TABLES[name].counter or "", 0)
+    rows = [row for page in pages for row in page]
     if rows and not count:
         text = "nothing: it is zero where there are rows (certain)"
         return Conclusion(text, "skip_inactive_messages: false")
@@ -300,8 +298,7 @@ class Probe:
 
         def rank(row: Row) -> tuple[bool, bool, bool, int]:
             count = row.get(counter) or 0
-            is_recent = (row.get("SendDate") or "") > settled
-            return not count, is_recent, count > limit, abs(limit - count)
+            return not count, row.get("SendDate", "") > settled, count > limit, abs(limit - count)
 
         return sorted(messages, key=rank)[:TRIED]
 
