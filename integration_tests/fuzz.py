@@ -26,11 +26,10 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
 from source_listrak.soap.client import Request, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import EnvelopeBuilder
 from source_listrak.soap.faults import ListrakError
 from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
-from source_listrak.streams import ListrakStream, Session, make_stream
+from source_listrak.streams import CLASSES, ListrakStream, Session
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.tables import TABLES, Table, schema
 
@@ -187,14 +186,16 @@ class Checker:
         zone = self._config.zone
         session = Session(
             self._client(_OneResponse(Response(200, b""))),
-            EnvelopeBuilder(),
+            CircuitBreaker(),
             DateReader(zone),
             ZoneWatch(zone, lambda: _NOW),
             self._logger,
             lambda: _NOW,
+            StreamCounts("fuzz"),
         )
         self._streams = {
-            name: make_stream(table, self._config, session) for name, table in TABLES.items()
+            name: CLASSES[table.parent](table, self._config, session)
+            for name, table in TABLES.items()
         }
         self._columns = {name: set(schema(name)["properties"]) for name in TABLES}
         self.outcomes: Counter[str] = Counter()
@@ -233,6 +234,7 @@ class Checker:
             policy=RetryPolicy(attempts=2, seconds=0.0, first_wait=0.0, pause=0.0),
             transport=transport,
             logger=self._logger,
+            login=lambda client: None,
         )
 
 

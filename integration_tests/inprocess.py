@@ -23,7 +23,8 @@ from integration_tests.simulator.endpoint import PATH
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
 from source_listrak.soap.client import RetryPolicy
-from source_listrak.soap.wire import Response, TransportError
+from source_listrak.soap.faults import RequestError
+from source_listrak.soap.wire import Response
 
 LOGGER = logging.getLogger("airbyte.inprocess")
 LOGGER.setLevel(logging.CRITICAL)  # tests that read the log set another level
@@ -74,9 +75,9 @@ class DirectService:
                 time.sleep(self.config.latency)
             status, answered, content = self.endpoint.answer(headers, body)
         except TimeoutError:
-            raise TransportError(faults.TIMEOUT) from None
+            raise RequestError(faults.TIMEOUT) from None
         except ConnectionError:
-            raise TransportError(faults.CONNECTION) from None
+            raise RequestError(faults.CONNECTION) from None
         finally:
             with self._counting:
                 self._in_flight -= 1

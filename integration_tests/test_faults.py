@@ -42,10 +42,10 @@ from integration_tests.simulator import FAULTS as SIMULATED
 from integration_tests.simulator import RequestRecord, Simulator
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
-from source_listrak.soap.client import CHECK_POLICY, RetryPolicy
-from source_listrak.soap.faults import FAULTS, Action, ListrakError
-from source_listrak.soap.throttle import FAILURES_IN_A_ROW, Clock
-from source_listrak.soap.wire import Limits, Response, TransportError
+from source_listrak.soap.client import CHECK_POLICY, FAILURES_IN_A_ROW, RetryPolicy
+from source_listrak.soap.faults import FAULTS, Action, ListrakError, RequestError
+from source_listrak.soap.throttle import Clock
+from source_listrak.soap.wire import Limits, Response
 from source_listrak.source import SyncFailed
 from source_listrak.sync.engine import REFUSALS_LIMIT
 from source_listrak.tables import TABLES as DECLARED
@@ -464,7 +464,7 @@ class JumpingClock(Clock):
 class Unreachable:
     """A service whose responses take as long as they may, then fail or are errors."""
 
-    def __init__(self, clock: JumpingClock, error: TransportError | None) -> None:
+    def __init__(self, clock: JumpingClock, error: RequestError | None) -> None:
         self._clock = clock
         self._error = error
         self.requests = 0
@@ -477,9 +477,9 @@ class Unreachable:
         raise self._error
 
 
-@pytest.mark.parametrize("error", [TransportError(faults.TIMEOUT), None], ids=["silent", "broken"])
+@pytest.mark.parametrize("error", [RequestError(faults.TIMEOUT), None], ids=["silent", "broken"])
 def test_given_a_service_that_only_fails_when_checked_then_it_takes_20_seconds(
-    error: TransportError | None,
+    error: RequestError | None,
 ) -> None:
     clock = JumpingClock()
     service = Unreachable(clock, error)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timezone
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +16,11 @@ from integration_tests.inprocess import DirectService
 from integration_tests.simulator import FAULTS, AccountConfig, SimulatorConfig, Truth
 from source_listrak import probe
 from source_listrak.config import ListrakConfig
-from source_listrak.probe import CANNOT_TELL, REQUEST_LIMIT, Conclusion, Probe
+from source_listrak.probe import REQUEST_LIMIT, Conclusion, Probe
 from source_listrak.tables import TABLES
 
 NOW = datetime(2024, 1, 1, 15, tzinfo=timezone.utc)
+CANNOT_TELL = "cannot tell"
 LOGIN = TABLES["lists"].operation
 REPORTS = [table.operation for table in TABLES.values() if table.operation != LOGIN]
 READINGS = {
@@ -287,13 +286,12 @@ def private(service: DirectService) -> set[str]:
     "faults", [{}, {"text_in_result": 0.5}, {"permission": 0.5}, {"report_gone": 0.5}], ids=str
 )
 def test_no_data_of_the_account_is_printed(
-    faults: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    faults: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     specs = {name: {"rate": rate, "operations": REPORTS} for name, rate in faults.items()}
     service = small(faults=specs)
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(make_config(service)))
-    output = probe.run(["--config", str(path)], service.at(NOW)) + "".join(capsys.readouterr())
+    output = probe.run(ListrakConfig.parse(make_config(service)), service.at(NOW))
+    output += "".join(capsys.readouterr())
     assert "@" not in output
     words = set(re.findall(r"\w+", output))
     assert not {one for one in private(service) if one in words or (" " in one and one in output)}
@@ -350,6 +348,11 @@ def test_the_command_prints_options_and_a_block_to_paste() -> None:
     assert block.strip().startswith("source-listrak ")
     assert "\nPage size: 10 rows (certain)\n" in block
     assert not after.strip()
+
+
+def test_the_help_names_the_limit_of_requests() -> None:
+    result = run("probe", options=["--help"])
+    assert f"at most {REQUEST_LIMIT} requests" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["problem", "probe"])

@@ -5,6 +5,7 @@ How single broken responses are named is tested in unit_tests/soap/test_wire.py.
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import gzip
 import itertools
@@ -18,8 +19,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault
-from source_listrak.soap.wire import CurlTransport, Limits, Response, TransportError
+from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.wire import CurlTransport, Limits, Response
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
 FINE = HEAD + b"Content-Length: 2\r\n\r\nok"
@@ -76,8 +77,8 @@ def served(speak: Speak | bytes) -> Iterator[Server]:
         server.close()
 
 
-def transport(server: Server, **limits: float) -> CurlTransport:
-    return CurlTransport(server.url, Limits(**limits))  # type: ignore[arg-type]  # some are ints
+def transport(**limits: float) -> CurlTransport:
+    return CurlTransport(Limits(**limits))  # type: ignore[arg-type]  # some are ints
 
 
 def post(sender: CurlTransport, url: str, seconds: float = 20.0) -> Response:
@@ -85,15 +86,15 @@ def post(sender: CurlTransport, url: str, seconds: float = 20.0) -> Response:
     return sender.post(url, headers, b"<body/>", seconds)
 
 
-def failed(sender: CurlTransport, url: str, seconds: float = 20.0) -> TransportError:
-    with pytest.raises(TransportError) as raised:
+def failed(sender: CurlTransport, url: str, seconds: float = 20.0) -> RequestError:
+    with pytest.raises(RequestError) as raised:
         post(sender, url, seconds)
     return raised.value
 
 
 def test_requests_one_after_another_share_a_connection() -> None:
     with served(FINE) as server:
-        sender = transport(server)
+        sender = transport()
         responses = [post(sender, server.url) for _ in range(5)]
         assert responses == [Response(200, b"ok", "text/xml", 0.0)] * 5
         assert server.connections == 1
@@ -109,7 +110,7 @@ def test_given_a_kept_alive_connection_was_closed_then_a_new_one_takes_its_place
         connection.close()
 
     with served(once) as server:
-        sender = transport(server)
+        sender = transport()
         assert [post(sender, server.url).status for _ in range(3)] == [200] * 3
         assert (server.connections, len(server.requests)) == (3, 3)
 
@@ -132,7 +133,7 @@ def test_given_a_response_is_cut_short_then_it_is_an_error_and_not_requested_aga
         connection.close()
 
     with served(cut) as server:
-        assert failed(transport(server), server.url).fault is faults.CONNECTION
+        assert failed(transport(), server.url).fault is faults.CONNECTION
         assert len(server.requests) == 1
 
 
@@ -147,7 +148,7 @@ def test_given_a_response_that_drips_then_the_whole_has_a_limit(head: bytes) -> 
 
     with served(drip) as server:
         began = time.monotonic()
-        assert failed(transport(server), server.url, seconds=0.5).fault is faults.TIMEOUT
+        assert failed(transport(), server.url, seconds=0.5).fault is faults.TIMEOUT
         assert time.monotonic() - began < 15
         stop.set()
 
@@ -155,7 +156,7 @@ def test_given_a_response_that_drips_then_the_whole_has_a_limit(head: bytes) -> 
 def test_given_silence_then_its_limit_is_reached_before_that_of_the_whole() -> None:
     with served(b"") as server:
         began = time.monotonic()
-        sender = transport(server, silence_seconds=1)
+        sender = transport(silence_seconds=1)
         assert failed(sender, server.url, seconds=600.0).fault is faults.TIMEOUT
         assert time.monotonic() - began < 60
 
@@ -171,7 +172,7 @@ def test_given_a_body_over_the_limit_then_it_is_refused_while_it_arrives() -> No
             sent += 2**16
 
     with served(endless) as server:
-        sender = transport(server, body_bytes=2**20)
+        sender = transport(body_bytes=2**20)
         assert failed(sender, server.url).fault is faults.TOO_LARGE
     assert sent < 50 * 2**20
 
@@ -181,7 +182,7 @@ def test_given_a_small_body_that_unpacks_to_a_huge_one_then_it_is_refused() -> N
     assert len(packed) < 2**15
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     with served(head + packed) as server:
-        sender = transport(server, body_bytes=2**20)
+        sender = transport(body_bytes=2**20)
         assert failed(sender, server.url).fault is faults.TOO_LARGE
 
 
@@ -206,22 +207,27 @@ def test_given_a_retry_after_then_its_seconds_or_its_date_count(
         value = email.utils.format_datetime(at, usegmt=True)
     head = f"HTTP/1.1 503 Busy\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n"
     with served(head.encode()) as server:
-        response = post(transport(server), server.url)
+        response = post(transport(), server.url)
     assert response.status == 503
     assert low <= response.retry_after <= high
 
 
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize(("status", "fault"), [(407, faults.PROXY_LOGIN), (502, faults.CONNECTION)])
 def test_given_a_proxy_refuses_the_tunnel_then_its_status_says_why(
-    status: int, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    variable: str, status: int, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     refusal = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
     with served(refusal) as proxy:
-        url = proxy.url.replace("http://", "http://who:pass@")
-        monkeypatch.setenv("https_proxy", url)
-        monkeypatch.setenv("HTTPS_PROXY", url)
+        monkeypatch.setenv(variable, proxy.url.replace("http://", "http://who:p%40ss@"))
         target = "https://webservices.example/"
-        error = failed(CurlTransport(target), target)
+        error = failed(transport(), target)
         assert error.fault is fault
-        assert proxy.requests[0].startswith(b"CONNECT webservices.example:443")
-    assert "pass" not in repr(error)
+        lines = proxy.requests[0].split(b"\r\n")
+        assert lines[0].startswith(b"CONNECT webservices.example:443")
+        assert b"Proxy-Authorization: Basic " + base64.b64encode(b"who:p@ss") in lines
+        assert not any(line.lower().startswith(b"soapaction") for line in lines)
+    assert "p@ss" not in repr(error)
+    assert "p%40ss" not in repr(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -12,17 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+import pydantic
 
 from source_listrak.errors import config_error
 
@@ -45,31 +34,6 @@ _START_DATE = (
     r"^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
 )
-_INSTANT = TypeAdapter(AwareDatetime)
-_NOT_AN_OBJECT = "The configuration is not a JSON object."
-# XML 1.0 has no way to carry these, not even as references, so such a password can never log in.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def _whole(value: Any) -> Any:
-    """Accept 10.0 as 10, like JSON schema and unlike pydantic's strict mode."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-# After the bounds in an annotation: before them, pydantic writes no bounds into the schema.
-_WHOLE = BeforeValidator(_whole)
-
-
-def _option(title: str, group: str, *, form: Mapping[str, Any] | None = None, **field: Any) -> Any:
-    """Return a field of the model.
-
-    :param group: the card of the form that shows it
-    :param form: further keywords of the form
-    :param field: constraints and examples
-    """
-    return Field(title=title, json_schema_extra={"group": group, **(form or {})}, **field)
-
-
 _START_DATE_FORM = {
     "always_show": True,
     # A date picker in Airbyte's form. Airbyte's server checks formats, too, so only a date is
@@ -78,111 +42,115 @@ _START_DATE_FORM = {
     "pattern": _START_DATE,
     "pattern_descriptor": "YYYY-MM-DD",
 }
+_INSTANT = pydantic.TypeAdapter(pydantic.AwareDatetime)
+_NOT_AN_OBJECT = "The configuration is not a JSON object."
+_ZONES = ["America/New_York", "America/Chicago", "UTC"]
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# XML 1.0 has no way to carry these, not even as references, so such a password can never log in.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class ListrakConfig(BaseModel):
+def _option(title: str, group: str, form: Mapping[str, Any] | None = None, **field: Any) -> Any:
+    """Return a field of the model.
+
+    :param group: the card of the form that shows it
+    :param form: further keywords of the form
+    :param field: the default, constraints and examples
+    """
+    return pydantic.Field(title=title, json_schema_extra={"group": group, **(form or {})}, **field)
+
+
+class ListrakConfig(pydantic.BaseModel):
     """The options of a connection; what documents a field here is its text in the form.
 
     Unknown fields are ignored.
     """
 
-    model_config = ConfigDict(
-        extra="ignore", strict=True, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = pydantic.ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
-    username: Annotated[str, _option("User name", "account", min_length=1)]
+    username: str = _option("User name", "account", min_length=1)
     """A Listrak user with Analytics Access, API Access and access to the lists to replicate."""
 
-    password: Annotated[
-        str,
-        _option("Password", "account", form={"airbyte_secret": True}, min_length=1, repr=False),
-    ]
+    password: str = _option(
+        "Password", "account", {"airbyte_secret": True}, min_length=1, repr=False
+    )
     """The password of this user."""
 
-    start_date: Annotated[
-        str | None,
-        _option("Start date", "replicate", form=_START_DATE_FORM, examples=["2024-01-01"]),
-    ] = None
+    start_date: str | None = _option(
+        "Start date", "replicate", _START_DATE_FORM, default=None, examples=["2024-01-01"]
+    )
     """Replicates messages sent and contacts added since this day, in the account's time zone. Every
     message costs requests, so an earlier date makes the first sync longer. Defaults to one year
     before the sync. Outside Airbyte's form, an instant such as 2024-01-01T00:00:00Z is accepted,
     too."""
 
-    list_ids: Annotated[
-        list[Annotated[int, Field(ge=1), _WHOLE]] | None,
-        _option("List IDs", "replicate", form={"always_show": True}, examples=[[12345, 67890]]),
-    ] = None
+    list_ids: list[Annotated[int, pydantic.Field(ge=1)]] | None = _option(
+        "List IDs", "replicate", {"always_show": True}, default=None, examples=[[12345, 67890]]
+    )
     """Replicates only these contact lists and their messages. Fewer lists cost fewer requests.
     Defaults to all lists that the user can see."""
 
-    include_test_messages: Annotated[bool, _option("Include test messages", "replicate")] = True
+    include_test_messages: bool = _option("Include test messages", "replicate", default=True)
     """Also replicates messages that were sent as a test. Each costs as many requests as any other
     message."""
 
-    keep_repeated_events: Annotated[bool, _option("Keep repeated events", "replicate")] = False
+    keep_repeated_events: bool = _option("Keep repeated events", "replicate", default=False)
     """When off, the primary key of opens, reads, clicks, bounces and unsubscribes is MsgID and
     EmailAddress. Where the destination removes duplicates (Append + Deduped), this keeps only one
     of several opens, reads or clicks of a message by the same contact; the others are lost. When
     on, the date of the event (and the link of a click) is part of the key, and every event is kept.
     After changing this, refresh the schema of the connection and the data of these streams."""
 
-    lookback_days: Annotated[
-        int, _option("Lookback window (days)", "incremental", ge=1, le=30), _WHOLE
-    ] = 7
+    lookback_days: int = _option("Lookback window (days)", "incremental", default=7, ge=1, le=30)
     """Listrak can record an event days after it happened, so each incremental sync reads this many
     days before the end of the previous sync again. Events recorded even later can be missed until
     the next full refresh. More days cost more requests and repeat more rows."""
 
-    skip_inactive_messages: Annotated[bool, _option("Skip inactive messages", "incremental")] = True
+    skip_inactive_messages: bool = _option("Skip inactive messages", "incremental", default=True)
     """Skips messages whose counters are zero: for example, opens are not requested for a message
     without opens in its counter. When off, each message costs several more requests, which find
     rows only where a counter is wrong."""
 
-    time_zone: Annotated[
-        str,
-        _option(
-            "Time zone of the account",
-            "service",
-            examples=["America/New_York", "America/Chicago", "UTC"],
-        ),
-    ] = "America/New_York"
+    time_zone: str = _option(
+        "Time zone of the account", "service", default=_ZONES[0], examples=_ZONES
+    )
     """The time zone of the dates in Listrak, which carry no offset, as an IANA name. A wrong zone
     shifts every date. Common zones: America/New_York (Eastern, the likeliest), America/Chicago
     (Central), America/Denver (Mountain), America/Phoenix (Arizona), America/Los_Angeles (Pacific),
     America/Toronto, Europe/London, Europe/Berlin, Australia/Sydney and UTC, which gives the same
     values as Stitch."""
 
-    num_workers: Annotated[int, _option("Concurrent requests", "service", ge=1, le=40), _WHOLE] = 10
+    num_workers: int = _option("Concurrent requests", "service", default=10, ge=1, le=40)
     """The maximum number of requests in flight. More requests make a sync faster until Listrak
     slows down."""
 
-    max_requests_per_second: Annotated[
-        float | None, _option("Requests per second", "service", examples=[5], ge=0.01, le=1000)
-    ] = None
+    max_requests_per_second: float | None = _option(
+        "Requests per second", "service", default=None, examples=[5], ge=0.01, le=1000
+    )
     """The maximum number of requests sent per second. Set it to leave room for other programs that
     use the account; a low limit makes a sync slower. Defaults to no limit."""
 
-    endpoint: Annotated[str, _option("Endpoint", "service", form={"airbyte_hidden": True})] = (
-        LIVE_ENDPOINT
-    )
+    endpoint: str = _option("Endpoint", "service", {"airbyte_hidden": True}, default=LIVE_ENDPOINT)
     """The URL of the Listrak SOAP service. Change it only for tests or a proxy."""
 
-    @model_validator(mode="before")
+    @pydantic.model_validator(mode="before")
     @classmethod
-    def _drop_empty(cls, values: Any) -> Any:
-        """Drop what forms and scripts send for a field left empty."""
+    def _tidy(cls, values: Any) -> Any:
+        """Drop what forms and scripts send for a field left empty, and accept 10.0 as 10."""
         if isinstance(values, Mapping):
-            return {name: value for name, value in values.items() if value not in (None, "", [])}
+            given = {name: one for name, one in values.items() if one not in (None, "", [])}
+            lists = {name: [*map(_whole, one)] for name, one in given.items() if type(one) is list}
+            return {name: _whole(one) for name, one in given.items()} | lists
         return values
 
-    @field_validator("username", "password")
+    @pydantic.field_validator("username", "password")
     @classmethod
     def _fits_into_xml(cls, value: str) -> str:
         if _NOT_XML.search(value):
             raise ValueError("it has a control character, which the Listrak API cannot receive")
         return value
 
-    @field_validator("start_date")
+    @pydantic.field_validator("start_date")
     @classmethod
     def _is_a_date(cls, value: str) -> str:
         if not re.fullmatch(_START_DATE, value):
@@ -191,7 +159,7 @@ class ListrakConfig(BaseModel):
             raise ValueError(f"it must not be before {EARLIEST_YEAR}")
         return value
 
-    @field_validator("time_zone")
+    @pydantic.field_validator("time_zone")
     @classmethod
     def _is_a_zone(cls, value: str) -> str:
         try:
@@ -200,7 +168,7 @@ class ListrakConfig(BaseModel):
             raise ValueError("it must be an IANA time zone such as America/New_York") from None
         return value
 
-    @field_validator("endpoint")
+    @pydantic.field_validator("endpoint")
     @classmethod
     def _is_safe(cls, value: str) -> str:
         """Refuse what would send the credentials unencrypted."""
@@ -211,7 +179,7 @@ class ListrakConfig(BaseModel):
             raise ValueError("it must be a URL") from None
         if not host or parts.username is not None or parts.password is not None or parts.fragment:
             raise ValueError("it must be a URL with a host, without credentials or a fragment")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
             raise ValueError("it must begin with https:// (http:// only for this machine itself)")
         return value
 
@@ -234,11 +202,9 @@ class ListrakConfig(BaseModel):
             # Where daylight saving changes at midnight, midnight does not exist or exists twice:
             # the earlier reading loses nothing.
             since = min(midnight.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1))
-        if since > now:
-            raise config_error(
-                "The configuration field 'start_date' is invalid: it is in the future."
-            )
-        return since
+        if since <= now:
+            return since
+        raise config_error("The configuration field 'start_date' is invalid: it is in the future.")
 
     @classmethod
     def parse(cls, values: object) -> ListrakConfig:
@@ -249,11 +215,8 @@ class ListrakConfig(BaseModel):
         """
         try:
             return cls.model_validate(values)
-        except ValidationError as error:
-            problems = [
-                _sentence(problem["loc"], problem["type"], problem["msg"])
-                for problem in error.errors()
-            ]
+        except pydantic.ValidationError as error:
+            problems = [_sentence(problem) for problem in error.errors()]
         # Outside the handler: pydantic's error has the values and must not become the context.
         raise config_error(" ".join(problems))
 
@@ -264,10 +227,8 @@ class ListrakConfig(BaseModel):
         properties: dict[str, dict[str, Any]] = schema["properties"]
         for order, field in enumerate(properties.values()):
             # An optional field is one that may be left out; Airbyte's form would draw the union
-            # with null as a choice between two types.
-            for choice in field.pop("anyOf", []):
-                if choice.get("type") != "null":
-                    field.update(choice)
+            # with null, which comes second, as a choice between two types.
+            field.update(field.pop("anyOf", [{}])[0])
             if field.get("default", ...) is None:
                 del field["default"]
             field["order"] = order
@@ -308,13 +269,18 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    if not location:
+def _whole(value: Any) -> Any:
+    """Return 10.0 as 10: JSON schema takes it for an integer, pydantic's strict mode does not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    field = ".".join(map(str, problem["loc"]))
+    if not field:
         return _NOT_AN_OBJECT
-    field = ".".join(str(part) for part in location)
-    if kind == "missing":
+    if problem["type"] == "missing":
         return f"The configuration field '{field}' is missing."
-    detail = message.removeprefix("Value error, ")
+    detail = problem["msg"].removeprefix("Value error, ")
     return f"The configuration field '{field}' is invalid: {detail[0].lower()}{detail[1:]}."
 
 
@@ -326,12 +292,3 @@ def _parse_start(value: str) -> date | datetime:
         return _INSTANT.validate_python(value).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise ValueError("there is no such date") from None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

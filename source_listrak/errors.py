@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from airbyte_cdk import AirbyteTracedException, FailureType
 
 
 def config_error(message: str) -> AirbyteTracedException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import logging
@@ -11,16 +12,15 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
-from typing import Any, BinaryIO
+from types import FrameType, ModuleType
+from typing import Any, TextIO
 
-from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException
 from airbyte_cdk.models import AirbyteMessage, ConnectorSpecification
 from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak import probe, shards
-from source_listrak.config import ListrakConfig
+from source_listrak.config import ListrakConfig, read_config
 from source_listrak.errors import unexpected
 from source_listrak.source import Settings, SourceListrak, SyncFailed
 from source_listrak.sync.output import batch_of
@@ -31,33 +31,8 @@ EXIT_WITHIN = 3.5
 FLUSH_WITHIN = 0.5
 """Seconds more for a write that has begun."""
 
-Command = Callable[[list[str], Settings], str]
-
-COMMANDS: Mapping[str, Command] = {probe.COMMAND: probe.run, shards.COMMAND: shards.run}
-"""Commands beside those of the CDK; each returns what it prints."""
-
-
-class Output(io.TextIOBase):
-    """Standard output, whole messages at a time, from any thread."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def write_bytes(self, data: bytes) -> None:
-        """Write whole lines."""
-        with self._lock:
-            self._stream.write(data)
-
-    def write(self, text: str) -> int:
-        """Write whole lines."""
-        self.write_bytes(text.encode())
-        return len(text)
-
-    def flush(self) -> None:
-        """Pass on what was written to the reader."""
-        with self._lock:
-            self._stream.flush()
+COMMANDS: Mapping[str, ModuleType] = {"probe": probe, "shards": shards}
+"""Commands beside those of the CDK; `run` of each returns what it prints."""
 
 
 class ListrakEntrypoint(AirbyteEntrypoint):
@@ -66,10 +41,10 @@ class ListrakEntrypoint(AirbyteEntrypoint):
     :param output: where batches are written, in their order among the messages that are yielded
     """
 
-    def __init__(self, source: SourceListrak, output: Output) -> None:
+    def __init__(self, source: SourceListrak, output: io.TextIOWrapper) -> None:
         super().__init__(source)
         self._source = source
-        self._output = output
+        self._output = output.buffer
 
     def read(
         self, source_spec: ConnectorSpecification, config: Any, catalog: Any, state: list[Any]
@@ -83,7 +58,7 @@ class ListrakEntrypoint(AirbyteEntrypoint):
                 yield self.handle_record_counts(message, counts)
             else:
                 counts[HashableStreamDescriptor(name=batch.stream)] += batch.count
-                self._output.write_bytes(batch.lines)
+                self._output.write(batch.lines)
 
     @staticmethod
     def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:
@@ -101,112 +76,113 @@ def run(args: list[str] | None = None, settings: Settings | None = None) -> None
     :param settings: time, patience and transport
     """
     # A buffer of its own: what Python sets up with PYTHONUNBUFFERED loses the rest of a text where
-    # a signal interrupts its writing.
-    output = Output(open(sys.stdout.fileno(), "wb", closefd=False))  # noqa: SIM115
-    settings = settings or Settings()
+    # a signal interrupts its writing. It writes whole what each of several threads gives it.
+    buffer = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
+    output = io.TextIOWrapper(buffer, "utf-8", write_through=True)
     code = 1
     try:
-        code = _run(sys.argv[1:] if args is None else args, settings, output)
+        done = _run(sys.argv[1:] if args is None else args, settings or Settings(), output)
         output.flush()
-    except BrokenPipeError:
-        code = 1  # the reader is gone
+        code = done
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
 
 
-def _run(args: list[str], settings: Settings, output: Output) -> int:
-    if args and args[0] in COMMANDS:
-        return _run_command(COMMANDS[args[0]], args[1:], settings, output)
-    source = SourceListrak(settings)
-    _exit_on_signals(source, output)
-    entrypoint = ListrakEntrypoint(source, output)
-    _log_to(output)
+def _run(args: list[str], settings: Settings, output: io.TextIOWrapper) -> int:
+    """Run one command and return its exit code.
+
+    :raises BrokenPipeError: the reader is gone
+    """
+    command = COMMANDS.get(args[0]) if args else None
+    _log_to(sys.stderr if command else output)
     try:
-        parsed = entrypoint.parse_args(args)
+        if command:
+            output.write(_run_command(command, args, settings) + "\n")
+        else:
+            _run_verb(args, settings, output)
     except SystemExit as error:  # argparse, which has printed what is wrong
         return error.code if isinstance(error.code, int) else 1
-    try:
-        for message in entrypoint.run(parsed):
-            output.write(message + "\n")
-            output.flush()  # there are few of them: records are written in batches
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
     except SyncFailed as error:
         # The error of each stream was emitted; one more would hide them.
         logging.getLogger("airbyte").error(error.message)
         return 1
-    except BrokenPipeError:
-        raise
     except BaseException as error:
         # Not by the CDK's excepthook: it prints the text of whatever was raised, and of what
         # caused it, which can be a value of a row.
         traced = _traced(error)
-        logging.getLogger("airbyte").fatal(traced.message)
-        output.write(entrypoint.airbyte_message_to_string(traced.as_sanitized_airbyte_message()))
-        output.write("\n")
-        output.flush()
+        if command:
+            print(traced.message, file=sys.stderr)
+        else:
+            logging.getLogger("airbyte").fatal(traced.message)
+            message = traced.as_sanitized_airbyte_message()
+            output.write(AirbyteEntrypoint.airbyte_message_to_string(message) + "\n")
         return 1
     return 0
 
 
-def _run_command(command: Command, args: list[str], settings: Settings, output: Output) -> int:
-    """Print what a command returns, or one sentence that says what is wrong."""
-    _log_to(sys.stderr)
-    try:
-        output.write(command(args, settings) + "\n")
-    except SystemExit as error:  # argparse, which has printed what is wrong
-        return error.code if isinstance(error.code, int) else 1
-    except Exception as error:
-        print(_traced(error).message, file=sys.stderr)
-        return 1
-    return 0
+def _run_verb(args: list[str], settings: Settings, output: io.TextIOWrapper) -> None:
+    """Write the messages of one of the CDK's commands."""
+    source = SourceListrak(settings)
+    _exit_on_signals(source, output)
+    entrypoint = ListrakEntrypoint(source, output)
+    for message in entrypoint.run(entrypoint.parse_args(args)):
+        output.write(message + "\n")
+        output.flush()  # there are few of them: records are written in batches
+
+
+def _run_command(command: ModuleType, args: list[str], settings: Settings) -> str:
+    """Return what one of `COMMANDS` prints; its module's docstring is the help."""
+    parser = argparse.ArgumentParser(f"source-listrak {args[0]}", description=command.__doc__)
+    parser.add_argument("--config", required=True, help="the configuration, a JSON file")
+    for name, keywords in command.OPTIONS.items():
+        parser.add_argument(name, required=True, **keywords)
+    options = vars(parser.parse_args(args[1:]))
+    config = ListrakConfig.parse(read_config(options.pop("config")))
+    return str(command.run(config, settings, **options))
 
 
 def _traced(error: BaseException) -> AirbyteTracedException:
     """Return an error without what caused it, whose text can be a value of a row."""
     if not isinstance(error, AirbyteTracedException):
         error = unexpected("the connector", error)
-    return AirbyteTracedException(
-        message=error.message,
-        internal_message=error.internal_message,
-        failure_type=error.failure_type,
-    )
+    return AirbyteTracedException(error.internal_message, error.message, error.failure_type)
 
 
-def _log_to(output: Any) -> None:
+def _log_to(stream: TextIO) -> None:
     """Write log lines where the messages go, so that they cannot tear each other."""
     # When the reader is gone, logging would print the line on stderr, past the filter of secrets.
     logging.raiseExceptions = False
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(output)
+            handler.setStream(stream)
 
 
-def _exit_on_signals(source: SourceListrak, output: Output) -> None:
+def _exit_on_signals(source: SourceListrak, output: TextIO) -> None:
     """Exit in time on SIGTERM and SIGINT, with the last consistent state written."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        def exit_now() -> None:
-            os._exit(128 + number)
-
-        def flush_and_exit() -> None:
-            # What is written so far, to its last line end; a reader that no longer reads must not
-            # keep the process.
-            _start_timer(FLUSH_WITHIN, exit_now)
-            with contextlib.suppress(OSError, ValueError):
-                output.flush()
-            exit_now()
-
         # The signal only stops the requests; the main thread continues to write what is on the
         # queue, the state behind its records, and ends the streams as incomplete.
-        _start_timer(EXIT_WITHIN, flush_and_exit)
-        threading.Thread(target=source.interrupt, name="interrupt", daemon=True).start()
+        _start_timer(EXIT_WITHIN, _flush_and_exit, output, 128 + number)
+        _start_timer(0, source.interrupt)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
 
-def _start_timer(seconds: float, function: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, function)
+def _flush_and_exit(output: TextIO, code: int) -> None:
+    """Write what is left, to its last line end; a reader that no longer reads cannot prevent it."""
+    _start_timer(FLUSH_WITHIN, os._exit, code)
+    with contextlib.suppress(OSError, ValueError):
+        output.flush()
+    os._exit(code)
+
+
+def _start_timer(seconds: float, function: Callable[..., None], *args: object) -> None:
+    timer = threading.Timer(seconds, function, args)
     timer.daemon = True
     timer.start()

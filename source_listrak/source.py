@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from queue import Queue
-from typing import Any, cast
+from typing import Any
 
-from airbyte_cdk.models import (
-    AirbyteConnectionStatus,
-    AirbyteMessage,
-    AirbyteStateMessage,
-    AirbyteStateMessageSerializer,
-    AirbyteStreamStatus,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteCatalogSerializer,
-    ConnectorSpecification,
-    FailureType,
-    Status,
-    SyncMode,
-)
+from airbyte_cdk import models
 from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.concurrent_source.concurrent_source import ConcurrentSource
 from airbyte_cdk.sources.message import InMemoryMessageRepository, MessageRepository
@@ -38,24 +26,17 @@ from source_listrak.config import ListrakConfig, read_config, read_json
 from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import EnvelopeBuilder
 from source_listrak.soap.faults import secret_spellings
 from source_listrak.soap.throttle import CircuitBreaker, Clock
 from source_listrak.soap.wire import CurlTransport, Limits, Transport
-from source_listrak.streams import (
-    ListrakStream,
-    LoginStream,
-    ReportStream,
-    Session,
-    Work,
-    make_stream,
-)
+from source_listrak.streams import CLASSES, ListrakStream, LoginStream, ReportStream, Session
 from source_listrak.sync import output
 from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, StateCursor
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
-from source_listrak.sync.state import FutureStateVersion, load
+from source_listrak.sync.reader import Rows
+from source_listrak.sync.state import load
 from source_listrak.sync.windows import Window, merge, wall_end
 from source_listrak.tables import COUNTERS, TABLES, Table
 
@@ -79,7 +60,7 @@ class Settings:
 
     :param now: returns the present instant in UTC
     :param state_interval: seconds between two states of a running stream
-    :param transport: makes the transport of an endpoint
+    :param transport: makes what sends the requests, within the limits
     """
 
     now: Callable[[], datetime] = utc_now
@@ -88,31 +69,11 @@ class Settings:
     check_policy: RetryPolicy = CHECK_POLICY
     state_interval: float = STATE_INTERVAL
     limits: Limits = field(default_factory=Limits)
-    transport: Callable[[str, Limits], Transport] = CurlTransport
+    transport: Callable[[Limits], Transport] = CurlTransport
 
 
 class SyncFailed(AirbyteTracedException):
     """Streams failed; the error of each was emitted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A client that is logged in.
-
-    :param lists: the rows of the lists to replicate
-    :param counts: of the requests that no stream makes
-    """
-
-    session: Session
-    breaker: CircuitBreaker
-    lists: Sequence[Mapping[str, Any]]
-    counts: StreamCounts
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    breaker: CircuitBreaker
-    cursors: Sequence[StateCursor]
 
 
 class SourceListrak(AbstractSource):
@@ -123,7 +84,7 @@ class SourceListrak(AbstractSource):
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
         self._repository = InMemoryMessageRepository()
-        self._running: _Running | None = None
+        self._breaker: CircuitBreaker | None = None
 
     @property
     def message_repository(self) -> MessageRepository:
@@ -136,33 +97,33 @@ class SourceListrak(AbstractSource):
         return read_config(config_path)
 
     @classmethod
-    def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
+    def read_catalog(cls, catalog_path: str) -> models.ConfiguredAirbyteCatalog:
         """Return the configured catalog of a file.
 
         :raises AirbyteTracedException: a configuration error: it holds none
         """
         content = read_json(catalog_path, "catalog")
         try:
-            return ConfiguredAirbyteCatalogSerializer.load(content)
+            return models.ConfiguredAirbyteCatalogSerializer.load(content)
         except ValueError as error:
             what = " ".join(str(error).split())[:300]
             raise config_error(f"The catalog file holds no configured catalog: {what}") from None
 
     @classmethod
-    def read_state(cls, state_path: str) -> list[AirbyteStateMessage]:
+    def read_state(cls, state_path: str) -> list[models.AirbyteStateMessage]:
         """Return the states of a file; none for an empty one.
 
         :raises AirbyteTracedException: a configuration error: it holds something else
         """
         content = read_json(state_path, "state") if state_path else None
         try:
-            return [AirbyteStateMessageSerializer.load(state) for state in content or []]
+            return [models.AirbyteStateMessageSerializer.load(state) for state in content or []]
         except (TypeError, ValueError):
             raise config_error("The state file holds no list of Airbyte's states.") from None
 
-    def spec(self, logger: logging.Logger) -> ConnectorSpecification:
+    def spec(self, logger: logging.Logger) -> models.ConnectorSpecification:
         """Return the form of the configuration."""
-        return ConnectorSpecification(
+        return models.ConnectorSpecification(
             documentationUrl=DOCUMENTATION_URL,
             connectionSpecification=ListrakConfig.connection_specification(),
             supportsIncremental=True,
@@ -171,7 +132,8 @@ class SourceListrak(AbstractSource):
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
         """Return all tables; no request is made."""
         parsed = ListrakConfig.parse(config)
-        return [make_stream(table, parsed) for table in TABLES.values()]
+        session = self._session(parsed, READ_POLICY, logging.getLogger("airbyte"))
+        return [CLASSES[table.parent](table, parsed, session) for table in TABLES.values()]
 
     def check_connection(
         self, logger: logging.Logger, config: Mapping[str, Any]
@@ -181,67 +143,78 @@ class SourceListrak(AbstractSource):
             parsed = ListrakConfig.parse(config)
             now = self._settings.now()
             parsed.since(now)
-            connection = self.connect(parsed, self._settings.check_policy, logger)
-            report = ReportStream(TABLES["messages"], parsed, connection.session, connection.counts)
+            session = self.connect(parsed, self._settings.check_policy, logger)
             end = wall_end(now, parsed.zone)
             day = Window(end - timedelta(days=1), end)
-            report.fetch_report(connection.lists[0]["ListID"], day)
+            messages = ReportStream(TABLES["messages"], parsed, session)
+            messages.fetch_report(session.lists[0]["ListID"], day)
         except AirbyteTracedException as error:
             return False, error.message
         return True, None
 
-    def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
+    def check(
+        self, logger: logging.Logger, config: Mapping[str, Any]
+    ) -> models.AirbyteConnectionStatus:
         """Return the outcome of the check, in a sentence without quotation marks around it."""
         succeeded, message = self.check_connection(logger, config)
         if succeeded:
-            return AirbyteConnectionStatus(status=Status.SUCCEEDED)
-        return AirbyteConnectionStatus(status=Status.FAILED, message=message)
+            return models.AirbyteConnectionStatus(status=models.Status.SUCCEEDED)
+        return models.AirbyteConnectionStatus(status=models.Status.FAILED, message=message)
 
     def connect(
         self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
-    ) -> Connection:
+    ) -> Session:
         """Log in by requesting the lists, on one thread: failed logins lock the account.
 
         :raises AirbyteTracedException: the login failed, no list is visible, or a configured one
             is not
         """
+        session = self._session(config, policy, logger)
+        lists = LoginStream(TABLES["lists"], config, session).log_in()
+        return replace(session, lists=_chosen_lists(lists, config.list_ids))
+
+    def _session(
+        self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
+    ) -> Session:
         # The CDK's filter replaces literally, so it needs every spelling of the password.
         for spelling in secret_spellings(config.password):
             add_to_secrets(spelling)
         settings = self._settings
         breaker = CircuitBreaker(settings.clock)
-        counts = StreamCounts(_SHARED)
-        envelopes, dates = EnvelopeBuilder(), DateReader(config.zone)
-        watch = ZoneWatch(config.zone, settings.now)
-
-        def session_of(client: SoapClient) -> Session:
-            return Session(client, envelopes, dates, watch, logger, settings.now)
-
-        def log_in(client: SoapClient) -> list[dict[str, Any]]:
-            return LoginStream(TABLES["lists"], config, session_of(client), counts).log_in()
-
-        client = SoapClient(
-            config.username,
-            config.password,
-            workers=config.num_workers,
-            max_requests_per_second=config.max_requests_per_second,
+        make_session = partial(
+            Session,
             breaker=breaker,
-            policy=policy,
-            transport=settings.transport(config.endpoint, settings.limits),
+            dates=DateReader(config.zone),
+            watch=ZoneWatch(config.zone, settings.now),
             logger=logger,
-            limits=settings.limits,
-            login=log_in,
+            now=settings.now,
+            counts=StreamCounts(_SHARED),
         )
-        lists = _chosen_lists(log_in(client), config.list_ids)
-        return Connection(session_of(client), breaker, lists, counts)
+
+        def log_in(client: SoapClient) -> Rows:
+            return LoginStream(TABLES["lists"], config, make_session(client)).log_in()
+
+        return make_session(
+            SoapClient(
+                config.username,
+                config.password,
+                workers=config.num_workers,
+                max_requests_per_second=config.max_requests_per_second,
+                breaker=breaker,
+                policy=policy,
+                transport=settings.transport(settings.limits),
+                logger=logger,
+                login=log_in,
+            )
+        )
 
     def read(
         self,
         logger: logging.Logger,
         config: Mapping[str, Any],
-        catalog: ConfiguredAirbyteCatalog,
-        state: list[AirbyteStateMessage] | None = None,
-    ) -> Iterator[AirbyteMessage]:
+        catalog: models.ConfiguredAirbyteCatalog,
+        state: list[models.AirbyteStateMessage] | None = None,
+    ) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a sync, record by record; see `read_batches`."""
         for message in self.read_batches(logger, config, catalog, state):
             batch = output.batch_of(message)
@@ -254,9 +227,9 @@ class SourceListrak(AbstractSource):
         self,
         logger: logging.Logger,
         config: Mapping[str, Any],
-        catalog: ConfiguredAirbyteCatalog,
-        state: list[AirbyteStateMessage] | None = None,
-    ) -> Iterator[AirbyteMessage]:
+        catalog: models.ConfiguredAirbyteCatalog,
+        state: list[models.AirbyteStateMessage] | None = None,
+    ) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a sync, with records in batches (`output.batch_of`).
 
         :raises AirbyteTracedException: nothing could be read (configuration, login, state)
@@ -269,114 +242,85 @@ class SourceListrak(AbstractSource):
         now = self._settings.now()
         parsed.since(now)
         states = _states(state or [])
-        connection = self.connect(parsed, self._settings.read_policy, logger)
-        plans = {
-            table.name: _plan(
-                table, parsed, states.get(table.name, {}), now, is_incremental, logger
-            )
-            for table, is_incremental in selected
-        }
-        _log_start(logger, parsed, connection, now)
-        messages = output.make_queue()
-        # Never shut down, since the threads of a stopped sync may still submit; the breaker then
-        # ends every request at once.
-        executor = ThreadPoolExecutor(parsed.num_workers, thread_name_prefix="parents")
-        reports = _make_reports(parsed, connection, plans, executor)
-        streams = [
-            make_stream(
-                TABLES[name],
-                parsed,
-                connection.session,
-                StreamCounts(name, partial(_emit_rate_limited, messages, name)),
-                Work(plan, connection.lists, reports),
-            )
-            for name, plan in plans.items()
-        ]
+        session = self.connect(parsed, self._settings.read_policy, logger)
+        plans = {}
+        for table, is_incremental in selected:
+            before, remark = load(states.get(table.name, {}), table.name)
+            plan, remarks = make_plan(before, parsed, now, incremental=is_incremental)
+            for line in filter(None, [remark, *remarks]):
+                logger.info(f"{table.name}: {line}")
+            plans[table.name] = plan
+        _log_start(logger, parsed, len(session.lists), now)
+        session = replace(session, reports=_make_reports(parsed, session, plans))
         engine = Engine(
             parsed.num_workers,
-            connection.breaker,
-            messages,
+            session.breaker,
+            output.make_queue(),
             self._repository,
             logger,
             self._settings.state_interval,
         )
-        for report in reports.values():
-            connection.breaker.on_trip(report.release)
+        streams = []
+        for name, plan in plans.items():
+            table = TABLES[name]
+            counts = StreamCounts(name, partial(_emit_rate_limited, engine, name))
+            streams.append(CLASSES[table.parent](table, parsed, session, counts, plan))
+        self._breaker = engine.breaker
+        session.counts.began()
         try:
-            yield from self._run(streams, engine, connection)
+            with reporting([*(stream.counts for stream in streams), session.counts], logger):
+                yield from _run(streams, engine)
         finally:
-            warning = connection.session.watch.warning()
+            warning = session.watch.warning()
             if warning:
                 logger.warning(warning)
 
     def interrupt(self) -> None:
         """Stop a running read from outside: no more requests, and the state as of now."""
-        if self._running is not None:
-            self._running.breaker.interrupt()
-            for cursor in self._running.cursors:
-                cursor.emit_state()
+        if self._breaker is not None:
+            self._breaker.interrupt()
 
-    def _run(
-        self, streams: Sequence[ListrakStream], engine: Engine, connection: Connection
-    ) -> Iterator[AirbyteMessage]:
-        breaker = engine.breaker
-        cursors = [StateCursor(stream, engine) for stream in streams]
-        underlying = [
-            _as_concurrent(stream, cursor, engine)
-            for stream, cursor in zip(streams, cursors, strict=True)
-        ]
-        # The CDK logs less than the summary, counts a batch as one record, and logs errors twice.
-        logger = engine.logger.getChild("concurrent")
-        logger.setLevel(logging.CRITICAL)
-        # Generators wait for their turn on threads of the pool, so they come on top of the
-        # workers; how many requests are in flight is the client's to limit.
-        source = ConcurrentSource.create(
-            num_workers=engine.workers + len(streams),
-            initial_number_of_partitions_to_generate=len(streams),
-            logger=logger,
-            slice_logger=DebugSliceLogger(),
-            message_repository=engine.repository,
-            queue=engine.messages,
-        )
-        self._running = _Running(breaker, cursors)
-        connection.counts.began()
-        incomplete: list[str] = []
-        try:
-            with reporting(
-                [*(stream.counts for stream in streams), connection.counts], engine.logger
-            ):
-                for message in source.read(cast("Any", underlying)):
-                    incomplete += _incomplete_stream(message)
-                    yield message
-        except GeneratorExit:
-            # The reader stopped reading: no thread may wait for it.
-            breaker.interrupt()
-            output.release(engine.messages)
-            for cursor in cursors:
-                cursor.limit.abandon()
+
+def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.AirbyteMessage]:
+    cursors = [StateCursor(stream, engine) for stream in streams]
+    # The CDK logs less than the summary, counts a batch as one record, and logs errors twice.
+    logger = engine.logger.getChild("concurrent")
+    logger.setLevel(logging.CRITICAL)
+    # Generators wait for their turn on threads of the pool, so they come on top of the workers;
+    # how many requests are in flight is the client's to limit.
+    source = ConcurrentSource.create(
+        num_workers=engine.workers + len(streams),
+        initial_number_of_partitions_to_generate=len(streams),
+        logger=logger,
+        slice_logger=DebugSliceLogger(),
+        message_repository=engine.repository,
+        queue=engine.messages,
+    )
+    incomplete: list[str] = []
+    underlying: Any = list(map(partial(_as_concurrent, engine), streams, cursors))
+    try:
+        for message in source.read(underlying):
+            status = message.trace.stream_status if message.trace else None
+            if status is not None and status.status == models.AirbyteStreamStatus.INCOMPLETE:
+                incomplete.append(status.stream_descriptor.name)
+            yield message
+    except AirbyteTracedException as error:
+        if not incomplete:
             raise
-        except AirbyteTracedException as error:
-            stopped = breaker.error
-            if not incomplete:
-                raise
-            raise SyncFailed(
-                message=f"These streams did not sync completely: {', '.join(incomplete)}. See the "
-                "error reported for each stream.",
-                internal_message=error.internal_message,
-                failure_type=stopped.failure_type if stopped else FailureType.transient_error,
-            ) from None
-        finally:
-            self._running = None
-            # Whatever ended the sync, no worker may send another request.
-            breaker.interrupt()
-
-
-def _incomplete_stream(message: AirbyteMessage) -> list[str]:
-    """Return the stream that a message reports as incomplete, if any."""
-    status = message.trace.stream_status if message.trace else None
-    if status is None or status.status != AirbyteStreamStatus.INCOMPLETE:
-        return []
-    return [status.stream_descriptor.name]
+        stopped = engine.breaker.error
+        raise SyncFailed(
+            message=f"These streams did not sync completely: {', '.join(incomplete)}. See the "
+            "error reported for each stream.",
+            internal_message=error.internal_message,
+            failure_type=stopped.failure_type if stopped else models.FailureType.transient_error,
+        ) from None
+    finally:
+        # Whatever ended the sync, no worker may send another request, and no thread may wait for
+        # a reader that is gone.
+        output.release(engine.messages)
+        engine.breaker.interrupt()
+        for cursor in cursors:
+            cursor.limit.stop(abandon=True)
 
 
 def _chosen_lists(
@@ -401,7 +345,7 @@ def _chosen_lists(
     return [row for row in visible if row["ListID"] in set(list_ids)]
 
 
-def _selected_tables(catalog: ConfiguredAirbyteCatalog) -> list[tuple[Table, bool]]:
+def _selected_tables(catalog: models.ConfiguredAirbyteCatalog) -> list[tuple[Table, bool]]:
     """Return the tables of a catalog, and whether each is read incrementally.
 
     :raises AirbyteTracedException: it names a table twice, or one that does not exist
@@ -413,20 +357,20 @@ def _selected_tables(catalog: ConfiguredAirbyteCatalog) -> list[tuple[Table, boo
             f"The catalog names streams that this source does not have: {', '.join(unknown)}. "
             "Refresh the schema of the connection."
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in sorted(Counter(names).items()) if count > 1]
     if twice:
         raise config_error(
             f"The catalog names streams more than once: {', '.join(twice)}. Correct the catalog."
         )
     modes = {item.stream.name: item.sync_mode for item in catalog.streams}
     return [
-        (table, modes[name] == SyncMode.incremental)
+        (table, modes[name] == models.SyncMode.incremental)
         for name, table in TABLES.items()
         if name in modes
     ]
 
 
-def _states(messages: Iterable[AirbyteStateMessage]) -> dict[str, dict[str, Any]]:
+def _states(messages: Iterable[models.AirbyteStateMessage]) -> dict[str, dict[str, Any]]:
     """Return the states by stream, whatever namespace they are filed under."""
     found = {}
     for message in messages:
@@ -439,68 +383,46 @@ def _states(messages: Iterable[AirbyteStateMessage]) -> dict[str, dict[str, Any]
     return found
 
 
-def _plan(
-    table: Table,
-    config: ListrakConfig,
-    state: Mapping[str, Any],
-    now: datetime,
-    is_incremental: bool,
-    logger: logging.Logger,
-) -> StreamPlan:
-    try:
-        loaded, problem = load(state)
-    except FutureStateVersion as error:
-        raise config_error(
-            f"The state of {table.name} was written by a later version of this connector "
-            f"(format {error}). Upgrade the connector, or reset the stream."
-        ) from None
-    plan, remarks = make_plan(loaded, config, now, incremental=is_incremental)
-    for remark in [problem, *remarks]:
-        if remark:
-            logger.info(f"{table.name}: {remark}")
-    return plan
-
-
 def _make_reports(
-    config: ListrakConfig,
-    connection: Connection,
-    plans: Mapping[str, StreamPlan],
-    executor: Executor,
+    config: ListrakConfig, session: Session, plans: Mapping[str, StreamPlan]
 ) -> dict[str, SharedReport]:
     """Return the shared reports that the selected tables need."""
-    readers: dict[str, list[Table]] = {}
+    # Never shut down, since the threads of a stopped sync may still submit; the breaker then
+    # ends every request at once.
+    executor = ThreadPoolExecutor(config.num_workers, thread_name_prefix="parents")
+    all_lists = sorted(row["ListID"] for row in session.lists)
+    readers: defaultdict[str, list[Table]] = defaultdict(list)
     for name in plans:
         for report in _reports_of(TABLES[name], config):
-            readers.setdefault(report, []).append(TABLES[name])
-    all_lists = sorted(row["ListID"] for row in connection.lists)
+            readers[report].append(TABLES[name])
     reports = {}
     for name, tables in readers.items():
-        table = TABLES[name]
-        stream = ReportStream(table, config, connection.session, connection.counts)
-
-        def windows(
-            list_id: int, table: Table = table, tables: list[Table] = tables
-        ) -> Sequence[Window | None]:
-            needed = [
-                visit.span
-                for reader in tables
-                for one in plans[reader.name].pending(plans[reader.name].list_ids([list_id]))
-                for visit in plans[reader.name].visits(one, reader)
-            ]
-            return merge(needed) if table.ranged else [None][: len(needed)]
-
-        plan = plans.get(name)
+        table, plan = TABLES[name], plans.get(name)
         reports[name] = SharedReport(
-            stream.fetch_report,
-            windows,
+            ReportStream(table, config, session).fetch_report,
+            partial(_windows, table, [(one, plans[one.name]) for one in tables]),
             all_lists,
             kept=set(plan.pending(plan.list_ids(all_lists))) if plan else set(),
             columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
             ahead=config.num_workers,
             executor=executor,
-            on_complete=partial(_log_found, connection.session.logger, name, tables),
+            on_complete=partial(_log_found, session.logger, name, tables),
         )
+        session.breaker.on_trip(reports[name].release)
     return reports
+
+
+def _windows(
+    report: Table, readers: Iterable[tuple[Table, StreamPlan]], list_id: int
+) -> Sequence[Window | None]:
+    """Return the windows of a list in which a report is needed; None: the whole report."""
+    needed = [
+        visit.span
+        for table, plan in readers
+        for one in plan.pending(plan.list_ids([list_id]))
+        for visit in plan.visits(one, table)
+    ]
+    return merge(needed) if report.ranged else [None][: len(needed)]
 
 
 def _reports_of(table: Table, config: ListrakConfig) -> list[str]:
@@ -529,7 +451,7 @@ def _log_found(
         )
 
 
-def _as_concurrent(stream: ListrakStream, cursor: StateCursor, engine: Engine) -> DefaultStream:
+def _as_concurrent(engine: Engine, stream: ListrakStream, cursor: StateCursor) -> DefaultStream:
     """Return a table as the CDK's concurrent source reads it."""
     column = stream.table.cursor
     return DefaultStream(
@@ -543,16 +465,13 @@ def _as_concurrent(stream: ListrakStream, cursor: StateCursor, engine: Engine) -
     )
 
 
-def _emit_rate_limited(messages: Queue[Any], stream: str, seconds: float) -> None:
-    messages.put(output.rate_limited(stream))
+def _emit_rate_limited(engine: Engine, stream: str, seconds: float) -> None:
+    engine.messages.put(output.rate_limited(stream))
 
 
-def _log_start(
-    logger: logging.Logger, config: ListrakConfig, connection: Connection, now: datetime
-) -> None:
+def _log_start(logger: logging.Logger, config: ListrakConfig, lists: int, now: datetime) -> None:
     origin = "start_date" if config.start_date else "the default, one year before the sync"
     logger.info(
-        f"Reading {len(connection.lists):,} lists since {config.since(now):%Y-%m-%d %H:%M} UTC "
-        f"({origin}), with dates in {config.time_zone} and at most {config.num_workers} requests "
-        "at a time."
+        f"Reading {lists:,} lists since {config.since(now):%Y-%m-%d %H:%M} UTC ({origin}), with "
+        f"dates in {config.time_zone} and at most {config.num_workers} requests at a time."
     )

@@ -7,12 +7,12 @@ in the bundled WSDL.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import resources
 from typing import Any, Literal
+
+from airbyte_cdk import ResourceSchemaLoader
 
 Parent = Literal["login", "account", "list", "report", "batch", "message", "conversation"]
 
@@ -71,62 +71,43 @@ class Table:
     @property
     def id_column(self) -> str:
         """The column that holds the parent's id, which is also the argument of the request."""
-        return {"message": "MsgID", "conversation": "ConversationID"}.get(self.parent, "ListID")
+        columns = {"message": "MsgID", "batch": "MsgID", "conversation": "ConversationID"}
+        return columns.get(self.parent, "ListID")
 
 
 @functools.cache
 def schema(table: str) -> Mapping[str, Any]:
     """Return the JSON schema of a table, by name."""
-    path = resources.files("source_listrak").joinpath(f"schemas/{table}.json")
-    parsed: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return parsed
+    return ResourceSchemaLoader("source_listrak").get_schema(table)
 
 
 # fmt: off
 _TERMINATED = (("IncludeTerminated", True),)
+# Pages of rows dated within a span.
+_dated = functools.partial(Table, ranged=True, paged=True)
 
 
 def _message_events(name: str, report: str, row: str, date: str, counter: str) -> Table:
-    return Table(
-        f"message_{name}", f"ReportRangeMessageContact{report}", row, "message",
-        ("MsgID", "EmailAddress"), date,
-        repeats=("LinkUrl", date) if name == "clicks" else (date,), added=("MsgID",),
-        ranged=True, paged=True, counter=counter, minimum=counter,
-        dates=("AdditionDate", date) if name == "unsubs" else (date,),
-    )
-
-
-def _message_counters(name: str, report: str, key: tuple[str, ...], counter: str | None) -> Table:
-    return Table(
-        f"message_{name}", f"ReportMessage{report}",
-        "WSMessageLink" if name == "links" else f"WSMessage{report}", "message",
-        ("MsgID", *key), "MsgID", paged=True, counter=counter, recent=SETTLING,
-    )
-
-
-def _list_events(name: str, report: str, row: str, date: str, dates: tuple[str, ...]) -> Table:
-    return Table(
-        name, f"ReportRangeListContact{report}", row, "list", ("ListID", "ContactID", date), date,
-        added=("ListID",), ranged=True, paged=True, dates=dates,
-    )
+    repeats = ("LinkUrl", date) if name == "clicks" else (date,)
+    dates = ("AdditionDate", date) if name == "unsubs" else (date,)
+    return _dated(f"message_{name}", f"ReportRangeMessageContact{report}", row, "message",
+                  ("MsgID", "EmailAddress"), date, repeats, added=("MsgID",),
+                  counter=counter, minimum=counter, dates=dates)
 
 
 def _conversation_events(name: str, report: str, date: str, counter: str) -> Table:
-    return Table(
-        f"conversation_{name}", f"ReportConversationContact{report}",
-        f"WSConversationContact{report}", "conversation",
-        ("ConversationID", "MsgID", "ContactID", date), date,
-        added=("ConversationID",), ranged=True, paged=True, counter=counter,
-    )
+    row = f"WSConversationContact{report}"
+    return _dated(f"conversation_{name}", f"ReportConversationContact{report}", row, "conversation",
+                  ("ConversationID", "MsgID", "ContactID", date), date, added=("ConversationID",),
+                  counter=counter)
 
 
 _ALL = (
     Table("lists", "GetContactListCollection", "WSContactList", "login", ("ListID",)),
     Table("messages", "ReportListMessageActivity", "WSMessageActivity", "report", ("MsgID",),
           "SendDate", ranged=True),
-    Table("subscribed_contacts", "ReportRangeSubscribedContacts", "WSContactSubscriptionInfo",
-          "list", ("ContactID", "ListID"), "AdditionDate", added=("ListID",), ranged=True,
-          paged=True, departs=True),
+    _dated("subscribed_contacts", "ReportRangeSubscribedContacts", "WSContactSubscriptionInfo",
+           "list", ("ContactID", "ListID"), "AdditionDate", added=("ListID",), departs=True),
     Table("message_sends", "ReportMessageContactSent", "WSMessageRecipient", "message",
           ("MsgID", "EmailAddress"), "MsgID", added=("MsgID",), paged=True, minimum="DeliverCount",
           recent=SETTLING, monthly=False, tolerates_empty_pages=True),
@@ -135,11 +116,13 @@ _ALL = (
     _message_events("reads", "Read", "WSContactRead", "ReadDate", "ReadCount"),
     _message_events("clicks", "Click", "WSContactClick", "ClickDate", "ClickCount"),
     _message_events("unsubs", "Removal", "WSContactRemovalInfo", "RemovalDate", "RemoveCount"),
-    _list_events("list_removals", "Removal", "WSContactRemovalInfo", "RemovalDate", ()),
-    _list_events("list_address_changes", "Hygiene", "WSContactHygieneInfo", "HygieneDate",
-                 ("AddDate", "HygieneDate")),
-    Table("list_imports", "ReportListImportHistory", "WSImportHistory", "list", ("ImportFileID",),
-          "StartDate", added=("ListID",), ranged=True, paged=True),
+    _dated("list_removals", "ReportRangeListContactRemoval", "WSContactRemovalInfo", "list",
+           ("ListID", "ContactID", "RemovalDate"), "RemovalDate", added=("ListID",)),
+    _dated("list_address_changes", "ReportRangeListContactHygiene", "WSContactHygieneInfo", "list",
+           ("ListID", "ContactID", "HygieneDate"), "HygieneDate", added=("ListID",),
+           dates=("AddDate", "HygieneDate")),
+    _dated("list_imports", "ReportListImportHistory", "WSImportHistory", "list", ("ImportFileID",),
+           "StartDate", added=("ListID",)),
     Table("campaigns", "GetCampaignCollection", "WSCampaign", "list", ("ListID", "CampaignID")),
     Table("profile_headers", "GetProfileHeaderCollection", "WSProfileHeader", "list",
           ("ListID", "HeaderID")),
@@ -149,10 +132,12 @@ _ALL = (
           ("MsgID",), "SendDate", ranged=True),
     Table("message_analytics", "GetMessageAnalyticsInformation", "WSMessageAnalyticsInformation",
           "batch", ("MsgID",), "SendDate"),
-    _message_counters("links", "LinkClick", ("LinkID",), None),
-    _message_counters("open_locations", "LocationOpen", ("CountryID", "RegionID"), "OpenCount"),
-    _message_counters("read_locations", "LocationRead", ("CountryID", "RegionID"), "ReadCount"),
-    _message_counters("click_locations", "LocationClick", ("CountryID", "RegionID"), "ClickCount"),
+    Table("message_links", "ReportMessageLinkClick", "WSMessageLink", "message",
+          ("MsgID", "LinkID"), "MsgID", paged=True, recent=SETTLING),
+    *(Table(f"message_{name.lower()}_locations", f"ReportMessageLocation{name}",
+            f"WSMessageLocation{name}", "message", ("MsgID", "CountryID", "RegionID"), "MsgID",
+            paged=True, counter=f"{name}Count", recent=SETTLING)
+      for name in ("Open", "Read", "Click")),
     Table("conversations", "ReportListConversationActivity", "WSConversationActivity", "report",
           ("ListID", "ConversationID"), constants=_TERMINATED),
     Table("conversation_deliveries", "ReportListConversationDelivery", "WSConversationDelivery",
@@ -165,8 +150,8 @@ _ALL = (
     Table("conversation_links", "ReportConversationLinkClick", "WSConversationLinkClick",
           "conversation", ("ConversationID", "MsgID", "LinkID"), added=("ConversationID",),
           paged=True),
-    Table("abuse_complaints", "ReportAdminContactFeedbackLoop", "WSFeedbackLoopListing", "account",
-          ("ListID", "MessageID", "ContactID", "AbuseDate"), "AbuseDate", ranged=True, paged=True),
+    _dated("abuse_complaints", "ReportAdminContactFeedbackLoop", "WSFeedbackLoopListing", "account",
+           ("ListID", "MessageID", "ContactID", "AbuseDate"), "AbuseDate"),
 )
 # fmt: on
 

@@ -16,8 +16,13 @@ from scripts import document
 from source_listrak import config, errors, source
 from source_listrak.config import ListrakConfig
 from source_listrak.probe import REQUEST_LIMIT
-from source_listrak.soap.client import CHECK_POLICY, LONGEST_RETRY_AFTER, READ_POLICY, REPORTED_WAIT
-from source_listrak.soap.throttle import FAILURES_IN_A_ROW
+from source_listrak.soap.client import (
+    CHECK_POLICY,
+    FAILURES_IN_A_ROW,
+    LONGEST_RETRY_AFTER,
+    READ_POLICY,
+    REPORTED_WAIT,
+)
 from source_listrak.streams.list import ANALYTICS_BATCH
 from source_listrak.sync import engine
 from source_listrak.sync.engine import REFUSALS_LIMIT

@@ -39,11 +39,11 @@ class Service:
         self.requests: Counter[tuple[str, str]] = Counter()
 
     def settings(self) -> Settings:
-        return Settings(now=lambda: NOW, state_interval=0, transport=lambda endpoint, limits: self)
+        return Settings(now=lambda: NOW, state_interval=0, transport=lambda limits: self)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
         operation = headers["SOAPAction"].strip('"').rpartition("/")[2]
-        found = re.search(r"(?:ListID|MsgID|\w+:int)>(\d+)<", body.decode())
+        found = re.search(r"(?:ListID|MsgID|<int)>(\d+)<", body.decode())
         ident = found[1] if found else ""
         found = re.search(r"Page>(\d+)<", body.decode())
         self.requests[operation, ident] += 1

@@ -9,8 +9,7 @@ import pytest
 from lxml import etree
 
 import source_listrak
-from source_listrak.config import ListrakConfig
-from source_listrak.streams import make_stream
+from source_listrak.source import SourceListrak
 from source_listrak.tables import COUNTERS, TABLES, Table, schema
 
 WSDL = etree.parse(str(Path(source_listrak.__file__).parent / "soap" / "IntegrationService.wsdl"))
@@ -129,8 +128,9 @@ def test_counters_are_integers_of_their_report(report: str) -> None:
 @ALL_TABLES
 def test_repeated_events_are_kept_apart_by_their_date_where_the_user_wants_it(table: Table) -> None:
     def key(**values: Any) -> list[str]:
-        config = ListrakConfig.parse({"username": "me", "password": "x", **values})
-        return make_stream(table, config).primary_key
+        streams = SourceListrak().streams({"username": "me", "password": "x", **values})
+        (keys,) = (stream.primary_key for stream in streams if stream.name == table.name)
+        return keys
 
     assert key() == list(table.key)
     repeated = key(keep_repeated_events=True)

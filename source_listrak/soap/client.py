@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
-import re
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import NoReturn, Protocol
 from xml.sax.saxutils import escape
 
 from source_listrak.soap import faults
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER
-from source_listrak.soap.faults import Action, Fault, ListrakError
-from source_listrak.soap.rows import FaultResponse, InBandError, Page
-from source_listrak.soap.throttle import CircuitBreaker, FailureStreak, Throttle
-from source_listrak.soap.wire import Limits, Response, Transport, TransportError
-from source_listrak.soap.xml import (
-    HtmlPage,
-    MalformedResponse,
-    OversizedResponse,
-    RefusedResponse,
-    readable_text,
-)
+from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
+from source_listrak.soap.rows import Page
+from source_listrak.soap.throttle import CircuitBreaker, Throttle
+from source_listrak.soap.wire import Limits, Response, Transport
 
 LONGEST_RETRY_AFTER = 300.0
 REPORTED_WAIT = 5.0
 """Seconds; longer waits for a 429 or 503 are reported to the caller."""
+FAILURES_IN_A_ROW = 5
+"""Different subjects that failed in a row, without a success between: the service may be down."""
 
-_RESULT = re.compile(r"<(?:[\w.-]+:)?\w*Result\b")
 # What stops the sync when it answers the login, and fails one report otherwise.
 _FOR_THE_LOGIN = {
     faults.PERMISSION: faults.LOGIN_REFUSED,
@@ -54,7 +47,7 @@ class RetryPolicy:
 
     :param attempts: at least this many attempts, and
     :param seconds: at least this many seconds since the first one, before it is given up
-    :param deadline: seconds since the client was made after which it is given up, or None
+    :param deadline: seconds since the client was made after which it is given up
     :param pause: seconds that all requests pause after a 429 or 503 that names none
     """
 
@@ -62,7 +55,7 @@ class RetryPolicy:
     seconds: float = 120.0
     first_wait: float = 1.0
     longest_wait: float = 64.0
-    deadline: float | None = None
+    deadline: float = math.inf
     pause: float = 1.0
 
     def wait(self, attempt: int) -> float:
@@ -70,10 +63,8 @@ class RetryPolicy:
         wait = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
         return wait * random.uniform(1.0, 1.25)
 
-    def gives_up(self, attempt: int, elapsed: float, wait: float) -> bool:
+    def gives_up(self, attempt: int, elapsed: float) -> bool:
         """Return whether a request is given up that failed `attempt` times in `elapsed` seconds."""
-        if self.deadline is not None:
-            return elapsed + wait >= self.deadline
         return attempt >= self.attempts and elapsed >= self.seconds
 
 
@@ -102,16 +93,10 @@ class Request:
 
 
 Parse = Callable[[Response], Page]
-"""Makes a page of a response; raises `ResponseError`."""
+"""Makes a page of a response; raises `RequestError`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    fault: Fault
-    detail: str
-    retry_after: float = 0.0
-
-
+@dataclass(eq=False, repr=False)
 class SoapClient:
     """Sends requests and returns pages of rows, or raises one classified `ListrakError`.
 
@@ -123,173 +108,139 @@ class SoapClient:
         reports failed in a row, whether the service is down
     """
 
-    def __init__(
-        self,
-        username: str,
-        password: str,
-        *,
-        workers: int,
-        max_requests_per_second: float | None,
-        breaker: CircuitBreaker,
-        policy: RetryPolicy,
-        transport: Transport,
-        logger: logging.Logger,
-        limits: Limits | None = None,
-        login: Callable[[SoapClient], object] | None = None,
-    ) -> None:
+    username: str
+    password: str
+    _: KW_ONLY
+    workers: int
+    max_requests_per_second: float | None
+    breaker: CircuitBreaker
+    policy: RetryPolicy
+    transport: Transport
+    logger: logging.Logger
+    login: Callable[[SoapClient], object]
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
         self._credentials = {
-            USERNAME_PLACEHOLDER: escape(username).encode(),
-            PASSWORD_PLACEHOLDER: escape(password).encode(),
+            USERNAME_PLACEHOLDER: escape(self.username).encode(),
+            PASSWORD_PLACEHOLDER: escape(self.password).encode(),
         }
-        self._secrets = faults.secret_spellings(password)
-        self._breaker = breaker
-        self._clock = breaker.clock
-        self._began = self._clock.monotonic()
-        self._throttle = Throttle(workers, max_requests_per_second, breaker)
-        self._streak = FailureStreak()
-        self._policy = policy
-        self._transport = transport
-        self._logger = logger
-        self._limits = limits or Limits()
-        self._login_lock = threading.Lock()
+        self._secrets = faults.secret_spellings(self.password)
+        self._now = self.breaker.clock.monotonic
+        self._ends = self._now() + self.policy.deadline
+        self._throttle = Throttle(self.workers, self.max_requests_per_second, self.breaker)
+        self._failed_in_a_row: set[Hashable] = set()
+        self._deciding = threading.Lock()
         self._parsing = threading.Lock()
-        self._login = login and partial(
-            login,
-            SoapClient(
-                username,
-                password,
-                workers=1,
-                max_requests_per_second=None,
-                breaker=breaker,
-                policy=_ONE_ATTEMPT,
-                transport=transport,
-                logger=logger,
-                limits=limits,
-            ),
-        )
 
     def send(self, request: Request, parse: Parse, counter: RequestCounter) -> Page:
         """Send a request, with retries, and return the page it brings.
 
         :raises ListrakError: the request failed permanently, or the sync is stopped
         """
-        has_deadline = self._policy.deadline is not None
-        started = self._began if has_deadline else self._clock.monotonic()
+        started = self._now()
         attempt = times_gone = 0
         while True:
             attempt += 1
             with self._throttle.slot() as began:
                 counter.requested(is_retry=attempt > 1)
-                outcome = self._attempt(request, parse, started)
-                if isinstance(outcome, _Failure) and outcome.fault.action is Action.STOP:
+                outcome = self._attempt(request, parse)
+                if isinstance(outcome, ListrakError) and outcome.fault.action is Action.STOP:
                     # Before the slot is free, or the next in line would send the same login.
-                    self._breaker.trip(ListrakError(outcome.fault, outcome.detail))
-            self._breaker.check()
+                    self.breaker.trip(outcome)
+            self.breaker.check()
             if isinstance(outcome, Page):
-                self._streak.succeeded()
+                self._failed_in_a_row.clear()
                 self._throttle.speed_up()
                 return outcome
             fault = outcome.fault
             if fault.slows_down:
-                self._throttle.slow_down(began, outcome.retry_after or self._policy.pause)
-            wait = max(self._policy.wait(attempt), outcome.retry_after)
+                self._throttle.slow_down(began, outcome.retry_after or self.policy.pause)
+            wait = max(self.policy.wait(attempt), outcome.retry_after)
             if fault.action is Action.GONE:
                 times_gone += 1
-                wait, is_final = self._policy.wait(1), times_gone > 1
+                wait, is_final = self.policy.wait(1), times_gone > 1
             else:
-                elapsed = self._clock.monotonic() - started
-                is_final = fault.action is not Action.RETRY or self._policy.gives_up(
-                    attempt, elapsed, wait
+                is_final = (
+                    fault.action is not Action.RETRY
+                    or self._now() + wait >= self._ends
+                    or self.policy.gives_up(attempt, self._now() - started)
                 )
             if is_final:
                 self._give_up(request, outcome, attempt)
             if fault.slows_down and wait > REPORTED_WAIT:
                 counter.waiting(wait)
-            self._logger.warning(
+            self.logger.warning(
                 f"{outcome.detail}: {fault.name}, attempt {attempt} failed; next in {wait:.1f} s"
             )
-            self._breaker.wait(wait)
+            self.breaker.wait(wait)
 
-    def _attempt(self, request: Request, parse: Parse, started: float) -> Page | _Failure:
+    def _attempt(self, request: Request, parse: Parse) -> Page | ListrakError:
         envelope = request.body
         for placeholder, value in self._credentials.items():
             envelope = envelope.replace(placeholder, value)
-        seconds = self._limits.response_seconds
-        if self._policy.deadline is not None:
-            left = self._policy.deadline - (self._clock.monotonic() - started)
-            seconds = min(seconds, max(1.0, left))
+        seconds = min(self.limits.response_seconds, max(1.0, self._ends - self._now()))
         retry_after = 0.0
         try:
-            response = self._transport.post(request.url, request.headers, envelope, seconds)
-        except TransportError as error:
-            fault, detail = error.fault, error.detail
-        else:
+            response = self.transport.post(request.url, request.headers, envelope, seconds)
+            retry_after = min(response.retry_after, LONGEST_RETRY_AFTER)
             # Threads that parse at once take turns at Python's lock at twice the CPU time, and
             # each holds a tree.
             with self._parsing:
-                result = _read(response, parse)
-            if isinstance(result, Page):
-                return result
-            fault, detail = result
-            retry_after = min(response.retry_after, LONGEST_RETRY_AFTER)
-            if response.status != 200:
-                detail = f"HTTP {response.status} {detail}".strip()
+                return _read(response, parse)
+        except RequestError as error:
+            fault, detail = error.fault, error.detail
         if request.subject is None:
             fault = _FOR_THE_LOGIN.get(fault, fault)
         redacted = "" if fault.hide_detail else faults.redact(detail, self._secrets)
         described = f"{request.label}: {redacted}" if redacted else request.label
-        return _Failure(fault, described, retry_after)
+        return ListrakError(fault, described, retry_after)
 
-    def _give_up(self, request: Request, failure: _Failure, attempts: int) -> NoReturn:
-        fault, detail = failure.fault, failure.detail
+    def _give_up(self, request: Request, error: ListrakError, attempts: int) -> NoReturn:
+        fault = error.fault
+        if fault.action in (Action.RETRY, Action.GONE) and request.subject is not None:
+            with self._deciding:
+                self._failed_in_a_row.add(request.subject)
+                if len(self._failed_in_a_row) >= FAILURES_IN_A_ROW:
+                    self._failed_in_a_row.clear()
+                    self._stop_unless_login_works(fault)
         if fault.action is Action.RETRY:
-            detail = f"{detail}; {attempts} attempts"
-        may_be_down = fault.action in (Action.RETRY, Action.GONE) and request.subject is not None
-        if may_be_down and self._streak.failed(request.subject):
-            self._stop_unless_login_works(fault)
-        raise ListrakError(fault, detail)
+            raise ListrakError(fault, f"{error.detail}; {attempts} attempts")
+        raise error
 
     def _stop_unless_login_works(self, fault: Fault) -> None:
         """Find out whether the service is down, or only has no answer to several reports.
 
-        :param fault: the fault that completed the streak
+        :param fault: the last of their faults
         """
-        reason = faults.SERVICE_GONE if fault.action is Action.GONE else faults.OUTAGE
-        with self._login_lock, self._throttle.slot():
+        with self._throttle.slot():
             try:
-                if self._login is None:
-                    raise ListrakError(reason)
-                self._login()
-                self._streak.succeeded()
+                # With a throttle of its own, since this slot is its turn in this one.
+                self.login(replace(self, policy=_ONE_ATTEMPT))
             except ListrakError:
-                self._breaker.trip(ListrakError(reason, f"last fault: {fault.name}"))
-        self._breaker.check()
+                reason = faults.SERVICE_GONE if fault.action is Action.GONE else faults.OUTAGE
+                self.breaker.trip(ListrakError(reason, f"last fault: {fault.name}"))
+        self.breaker.check()
 
 
-def _read(response: Response, parse: Parse) -> Page | tuple[Fault, str]:
-    """Return the page, or the fault and the text that describes it; the body counts first."""
-    by_status = faults.classify_status(response.status, is_html=False)
-    detail = ""
+def _read(response: Response, parse: Parse) -> Page:
+    """Return the page; the body counts before the status.
+
+    :raises RequestError: there is none
+    """
+    status, detail = response.status, ""
+    by_status = faults.classify_status(status, is_html=False)
     try:
         page = parse(response)
         if by_status is None:
             return page
         # Only a body that is not SOAP means that a report is gone.
         fault = faults.SERVER_ERROR if by_status is faults.REPORT_GONE else by_status
-    except FaultResponse as error:
-        fault, detail = faults.classify_text(error.text, faults.OTHER_FAULT), error.text
-    except InBandError as error:
-        fault, detail = faults.classify_text(error.text, faults.IN_BAND), error.text
-    except (RefusedResponse, OversizedResponse) as error:
-        is_refused = isinstance(error, RefusedResponse)
-        fault, detail = faults.REFUSED_XML if is_refused else faults.TOO_LARGE, str(error)
-    except MalformedResponse as error:
-        # Rows are customers' text, which may look like a token.
-        text = _RESULT.split(readable_text(response.body, response.content_type), maxsplit=1)[0]
-        is_html = isinstance(error, HtmlPage)
-        by_status = faults.classify_status(response.status, is_html=is_html)
-        fault = faults.find_token(text) or by_status or faults.MALFORMED
-        detail = str(error) if fault is faults.MALFORMED else ""
-    if response.status in (429, 503) and fault.action is Action.RETRY:
-        fault = by_status or fault
-    return fault, detail
+    except RequestError as error:
+        fault, detail = error.fault, error.detail
+        if fault in (faults.MALFORMED, faults.HTML_PAGE):
+            by_status = faults.classify_status(status, is_html=fault is faults.HTML_PAGE)
+            fault, detail = (by_status, "") if by_status else (fault, detail)
+        elif by_status and by_status.slows_down and fault.action is Action.RETRY:
+            fault = by_status
+    raise RequestError(fault, detail if status == 200 else f"HTTP {status} {detail}".strip())

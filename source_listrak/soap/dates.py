@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ _ISO_8601 = re.compile(
 )
 # Newer .NET puts a narrow no-break space before AM and PM.
 _EN_US = re.compile(
-    "([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}) (0?[1-9]|1[0-2]):([0-9]{2}):([0-5][0-9])[ \u202f]([AP])M"
+    "([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}) (0?[1-9]|1[0-2]):([0-5][0-9]:[0-5][0-9])[ \u202f]([AP])M"
 )
 
 
@@ -54,22 +54,15 @@ class DateReader:
 
         :raises ValueError: `text` is not a date; the message holds no part of it
         """
-        if usual := self._usual(text):
-            return usual
-        try:
-            if iso := _ISO_8601.fullmatch(text):
-                date, minute, second, fraction, offset = iso.groups("")
-                return self._convert(
-                    f"{date}T{minute or '00:00'}", second or "00", fraction, offset
-                )
-            if en_us := _EN_US.fullmatch(text):
-                month, day, year, hour, minute, second, half = en_us.groups()
-                hours = int(hour) % 12 + (12 if half == "P" else 0)
-                date = f"{year}-{month:0>2}-{day:0>2}"
-                return self._convert(f"{date}T{hours:02}:{minute}", second, "", "")
-        except ValueError:
-            pass  # such as the 30th of February
-        raise ValueError("not a date")
+        # Wall-clock time, in half the time of an expression.
+        hour = self._hour(text[:13], "")
+        minute, second, fraction = text[13:16], text[16:19], text[19:]
+        if hour and minute in _SIXTY and second in _SIXTY:
+            if not fraction:
+                return f"{hour}{minute}{second}.000000Z"
+            if fraction[0] == "." and fraction[1:].isdecimal() and fraction.isascii():
+                return f"{hour}{minute}{second}{fraction[:7].ljust(7, '0')}Z"
+        return self._convert(text)
 
     def date_text(self, text: str) -> str | None:
         """Return a date that the service types as a plain string; any other text unchanged."""
@@ -78,30 +71,29 @@ class DateReader:
         except ValueError:
             return text
 
-    def _usual(self, text: str) -> str | None:
-        """Convert a date without an offset in half the time of an expression, None for others."""
-        minute, second, fraction = text[13:16], text[16:19], text[19:]
-        hour = self._hour(text[:13], "")
-        if hour is None or minute not in _SIXTY or second not in _SIXTY:
-            return None
-        if not fraction:
-            return f"{hour}{minute}{second}.000000Z"
-        if fraction[0] != "." or not fraction[1:].isdecimal() or not fraction.isascii():
-            return None
-        return f"{hour}{minute}{second}{fraction[:7].ljust(7, '0')}Z"
-
-    def _convert(self, minute: str, second: str, fraction: str, offset: str) -> str | None:
+    def _convert(self, text: str) -> str | None:
+        fraction = offset = ""
+        if iso := _ISO_8601.fullmatch(text):
+            date, minute, second, fraction, offset = iso.groups("")
+            text = f"{date}T{minute or '00:00'}:{second or '00'}"
+        elif en_us := _EN_US.fullmatch(text):
+            month, day, year, hour, minute, half = en_us.groups()
+            hours = int(hour) % 12 + (12 if half == "P" else 0)
+            text = f"{year}-{month:0>2}-{day:0>2}T{hours:02}:{minute}"
+        else:
+            raise ValueError("not a date")
         digits = f"{fraction[:6]:0<6}"
-        hour = self._hour(minute[:13], offset)
-        if hour is not None:
-            return f"{hour}{minute[13:]}:{second}.{digits}Z"
-        local = datetime.fromisoformat(f"{minute}:{second}")
-        if local == _NET_EMPTY:
-            return None
+        if known := self._hour(text[:13], offset):
+            return f"{known}{text[13:]}.{digits}Z"
         try:
+            local = datetime.fromisoformat(text)
+            if local == _NET_EMPTY:
+                return None
             return f"{self._instant(local, offset).isoformat()}.{digits}Z"
         except OverflowError:
             return FIRST_INSTANT if local.year == 1 else LAST_INSTANT
+        except ValueError:  # such as the 30th of February
+            raise ValueError("not a date") from None
 
     def _convert_hour(self, hour: str, offset: str) -> str | None:
         """Return `YYYY-MM-DDTHH` in UTC, None where minutes cannot simply be appended to it.
@@ -121,11 +113,9 @@ class DateReader:
 
     def _instant(self, local: datetime, offset: str) -> datetime:
         """Return a wall-clock time in UTC, naive. :raises OverflowError: beyond year 1 or 9999."""
-        if offset == "Z":
-            return local
-        if not offset:
-            ahead = local.replace(tzinfo=self._zone).utcoffset()
-            assert ahead is not None  # a ZoneInfo always knows
-            return local - ahead
-        ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:].lstrip(":") or 0))
-        return local + ahead if offset[0] == "-" else local - ahead
+        zone: tzinfo = self._zone
+        if offset:  # such as Z, +05:30, -0530 or -05
+            hours, minutes = int(offset[1:3] or 0), int(offset[3:].lstrip(":") or 0)
+            ahead = timedelta(hours=hours, minutes=minutes)
+            zone = timezone(-ahead if offset[0] == "-" else ahead)
+        return local.replace(tzinfo=zone).astimezone(timezone.utc).replace(tzinfo=None)

@@ -1,15 +1,11 @@
-"""Request envelopes, made by zeep from the bundled WSDL."""
+"""Request envelopes, written by the bundled WSDL, which zeep reads."""
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from lxml import etree
 
 NAMESPACE = "http://webservices.listrak.com/v31/"
 
@@ -21,14 +17,18 @@ Comments, because no escaped text can hold one: a user name that contains the ot
 stays a user name.
 """
 
-Arguments = Mapping[str, "int | bool | datetime | Sequence[int] | None"]
+Value = int | bool | datetime | Sequence[int] | None
+Arguments = Mapping[str, Value]
 
 _WSDL = Path(__file__).with_name("IntegrationService.wsdl")
-_CREDENTIALS = {"UserName": "the-user-name", "Password": "the-password"}
-_PLACEHOLDERS = {
-    b">the-user-name<": b">%b<" % USERNAME_PLACEHOLDER,
-    b">the-password<": b">%b<" % PASSWORD_PLACEHOLDER,
-}
+_ENVELOPE = (
+    b'<?xml version="1.0" encoding="utf-8"?>'
+    b'<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"'
+    b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soap:Header>'
+    b'<WSUser xmlns="%(namespace)b"><UserName>%(user)b</UserName><Password>%(password)b</Password>'
+    b'</WSUser></soap:Header><soap:Body><%(operation)b xmlns="%(namespace)b">%(arguments)b'
+    b"</%(operation)b></soap:Body></soap:Envelope>"
+)
 
 
 def soap_action(operation: str) -> str:
@@ -36,55 +36,51 @@ def soap_action(operation: str) -> str:
     return f'"{NAMESPACE}{operation}"'
 
 
-class EnvelopeBuilder:
-    """Builds request envelopes. Safe to share between threads."""
+def build(operation: str, arguments: Arguments) -> bytes:
+    """Return the envelope of one request, UTF-8, with placeholders for the credentials.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    @functools.cached_property
-    def _client(self) -> Any:
-        # Imported here, so that commands that send no request (`spec`, `discover`) start quickly.
-        from zeep import Client
-
-        return Client(str(_WSDL))  # type: ignore[no-untyped-call]
-
-    def build(self, operation: str, arguments: Arguments) -> bytes:
-        """Return the envelope of one request, UTF-8, with placeholders for the credentials.
-
-        :param arguments: by element name; date-times are naive wall-clock time in the account's
-            zone and lose their fraction; sequences of integers are sent as an ArrayOfInt; None,
-            or a `WSException` left out, is sent as nil
-        :raises ValueError: an unknown operation, an aware date-time, or wrong arguments
-        """
-        with self._lock:
-            client = self._client
-            from zeep.exceptions import Error
-            from zeep.xsd import Nil
-
-            try:
-                (binding,) = client.wsdl.bindings.values()
-                elements = dict(binding.get(operation).input.body.type.elements)
-                values = {name: _value(name, value, Nil) for name, value in arguments.items()}
-                if "WSException" in elements:
-                    values.setdefault("WSException", Nil)
-                message = client.create_message(
-                    client.service, operation, _soapheaders={"WSUser": _CREDENTIALS}, **values
-                )
-            except (Error, TypeError) as error:
-                raise ValueError(f"{operation} does not take these arguments") from error
-        envelope: bytes = etree.tostring(message, xml_declaration=True, encoding="utf-8")
-        for text, placeholder in _PLACEHOLDERS.items():
-            envelope = envelope.replace(text, placeholder)
-        return envelope
+    :param arguments: by element name; date-times are naive wall-clock time in the account's zone
+        and lose their fraction; sequences of integers are sent as an ArrayOfInt; None, or a
+        `WSException` left out, is sent as nil
+    :raises ValueError: an unknown operation, an aware date-time, or wrong arguments
+    """
+    names = _arguments().get(operation)
+    if names is None:
+        raise ValueError(f"there is no operation {operation}")
+    given = dict.fromkeys({"WSException"}.intersection(names)) | dict(arguments)
+    if given.keys() != set(names):
+        raise ValueError(f"{operation} takes the arguments {', '.join(names) or 'none'}")
+    return _ENVELOPE % {
+        b"namespace": NAMESPACE.encode(),
+        b"user": USERNAME_PLACEHOLDER,
+        b"password": PASSWORD_PLACEHOLDER,
+        b"operation": operation.encode(),
+        b"arguments": "".join(_element(name, given[name]) for name in names).encode(),
+    }
 
 
-def _value(name: str, value: object, nil: object) -> object:
-    """Return an argument as zeep takes it."""
+@functools.cache
+def _arguments() -> Mapping[str, Sequence[str]]:
+    """Return the names of each operation's arguments, in the order of the WSDL."""
+    # Imported here, so that commands that send no request (`spec`, `discover`) start quickly.
+    from zeep import Client
+
+    (binding,) = Client(str(_WSDL)).wsdl.bindings.values()  # type: ignore[no-untyped-call]
+    return {
+        operation: [name for name, _ in one.input.body.type.elements]
+        for operation, one in binding.all().items()  # type: ignore[no-untyped-call]
+    }
+
+
+def _element(name: str, value: Value) -> str:
     if value is None:
-        return nil
-    if isinstance(value, datetime):
+        return f'<{name} xsi:nil="true"/>'
+    if isinstance(value, Sequence):
+        text = "".join(_element("int", one) for one in value)
+    elif isinstance(value, datetime):
         if value.tzinfo is not None:
             raise ValueError(f"{name} must be wall-clock time without an offset")
-        return value.replace(microsecond=0)
-    return {"int": list(value)} if isinstance(value, Sequence) else value
+        text = value.isoformat(timespec="seconds")
+    else:
+        text = str(value).lower()  # true, false
+    return f"<{name}>{text}</{name}>"

@@ -59,6 +59,8 @@ class Fault:
 
 
 _LATER = "Try again later; the next sync reads only what is missing."
+_ACCESS = "Give the user role-based access with Analytics Access and API Access, and assign it"
+_MANAGER = "(Manage > Accounts > User Manager)."
 _SUPPORT = "Try again later; if it persists, contact Listrak support."
 
 # fmt: off
@@ -77,9 +79,7 @@ FAULTS: tuple[Fault, ...] = (
         "in Listrak under Manage > Accounts > SOAP API IP Authorization.", hide_detail=True),
     LOGIN_REFUSED := Fault("login_refused",
         "a fault about permission, or HTTP 401 or 403 without a web page, for the login",
-        Action.STOP,
-        "Listrak refused the login. Give the user role-based access with Analytics Access and API "
-        "Access, and assign it the lists to replicate (Manage > Accounts > User Manager)."),
+        Action.STOP, f"Listrak refused the login. {_ACCESS} the lists to replicate {_MANAGER}"),
     SERVICE_GONE := Fault("service_gone",
         "HTTP 404 without SOAP for the login, or for five reports in a row while the login fails "
         "too; an endpoint that is not a URL", Action.STOP,
@@ -104,9 +104,7 @@ FAULTS: tuple[Fault, ...] = (
         "Listrak no longer has this report (404). It was skipped; the next sync will try again."),
     PERMISSION := Fault("permission",
         "a fault about permission, or HTTP 401 or 403 without a web page, for one report",
-        Action.REFUSED,
-        "Listrak refused this report. Give the user role-based access with Analytics Access and "
-        "API Access, and assign it the list (Manage > Accounts > User Manager)."),
+        Action.REFUSED, f"Listrak refused this report. {_ACCESS} the list {_MANAGER}"),
     IN_BAND := Fault("in_band_exception",
         "HTTP 200 with a `WSException`, or with text instead of rows", Action.RETRY,
         f"Listrak returned an error message instead of data. {_SUPPORT}"),
@@ -150,13 +148,27 @@ FAULTS: tuple[Fault, ...] = (
 # fmt: on
 
 
+class RequestError(Exception):
+    """An attempt at a request brought no rows.
+
+    :ivar fault: what that means, by the body of the response alone if there is one
+    :ivar detail: what happened, or the service's own text in single spaces, which may hold secrets
+    """
+
+    def __init__(self, fault: Fault, detail: str = "") -> None:
+        super().__init__(fault.name)
+        self.fault = fault
+        self.detail = detail
+
+
 class ListrakError(AirbyteTracedException):
     """A fault that ended a request, described in one sentence without secrets or rows.
 
     :ivar detail: the request and, unless the fault hides it, the service's redacted text
+    :ivar retry_after: seconds that the service demands before the next attempt
     """
 
-    def __init__(self, fault: Fault, detail: str = "") -> None:
+    def __init__(self, fault: Fault, detail: str = "", retry_after: float = 0.0) -> None:
         shows_detail = detail and not fault.hide_detail
         super().__init__(
             message=f"{fault.message} ({detail})" if shows_detail else fault.message,
@@ -165,6 +177,7 @@ class ListrakError(AirbyteTracedException):
         )
         self.fault = fault
         self.detail = detail
+        self.retry_after = retry_after
 
 
 _TOKENS = (
@@ -217,6 +230,8 @@ _AT_SIGN = r"(?:@|%40|&#0{0,5}64;|&#[xX]0{0,5}40;|\\u0040)"
 _SPACED_AT_SIGN = re.compile(rf" ?({_AT_SIGN}) ?")
 _ADDRESS_WORD = re.compile(_AT_SIGN)
 _QUOTE = re.compile(r"\\?(?:&quot;|&#34;|&#[xX]22;|\")")
+_DOUBLE_QUOTES = ('"', "&quot;", "&#34;", "&#x22;")
+_SINGLE_QUOTES = ("'", "&apos;", "&#39;", "&#039;", "&#x27;")
 _QUOTED_LOCAL_PART = re.compile(rf'"[^"]*"(?={_AT_SIGN})')
 
 
@@ -228,17 +243,16 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
     """
     longest = max(map(len, secrets), default=0)
     looked_at = text[: _LOOKED_AT + longest]
+    is_cut = looked_at != text
     for secret in secrets:
         looked_at = looked_at.replace(secret, "****")
-    is_cut = len(text) > _LOOKED_AT + longest
-    if is_cut and longest:
-        looked_at = looked_at[:-longest]  # may end within a secret
-    looked_at = " ".join(_QUOTE.sub('"', looked_at).split())
     if is_cut:
-        looked_at = looked_at.rpartition(" ")[0]  # may end within an address
-    looked_at = _SPACED_AT_SIGN.sub(r"\1", looked_at)
-    words = _QUOTED_LOCAL_PART.sub("", looked_at).split(" ")
-    shown = " ".join("<address>" if _ADDRESS_WORD.search(word) else word for word in words)
+        looked_at = looked_at[: -longest or None]  # may end within a secret
+    words = _QUOTE.sub('"', looked_at).split()
+    looked_at = " ".join(words[:-1] if is_cut else words)  # may end within an address
+    looked_at = _QUOTED_LOCAL_PART.sub("", _SPACED_AT_SIGN.sub(r"\1", looked_at))
+    masked = ("<address>" if _ADDRESS_WORD.search(word) else word for word in looked_at.split(" "))
+    shown = " ".join(masked)
     return shown if len(shown) <= _SHOWN and not is_cut else f"{shown[:_SHOWN]}…"
 
 
@@ -248,21 +262,17 @@ def secret_spellings(password: str) -> tuple[str, ...]:
     As XML, HTML (also as .NET encodes it), URLs, JSON and Python spell it.
     """
     folded = " ".join(password.split())  # as the texts of faults are
-    spellings = {quote_plus(password), quote(password), quote(password, safe="")}
-    spellings |= {re.sub("%..", lambda code: code[0].lower(), spelling) for spelling in spellings}
-    spellings |= {repr(password)[1:-1], json.dumps(password)[1:-1]}
-    spellings.add(json.dumps(password, ensure_ascii=False)[1:-1])
+    quoted = {quote_plus(password), quote(password), quote(password, safe="")}
+    quoted |= {re.sub("%..", lambda code: code[0].lower(), spelling) for spelling in quoted}
+    for literal in (repr(password), json.dumps(password), json.dumps(password, ensure_ascii=False)):
+        quoted.add(literal[1:-1])
     # .NET's JSON also escapes what HTML reserves.
-    spellings |= {
-        re.sub("[<>&']", lambda found: f"\\u{ord(found[0]):04x}", spelling)
-        for spelling in spellings
+    quoted |= {re.sub("[<>&']", lambda c: f"\\u{ord(c[0]):04x}", spelling) for spelling in quoted}
+    escaped = {
+        escape(text, {'"': double, "'": single})
+        for double, single, text in product(_DOUBLE_QUOTES, _SINGLE_QUOTES, (password, folded))
     }
-    quotes = product(
-        ('"', "&quot;", "&#34;", "&#x22;"), ("'", "&apos;", "&#39;", "&#039;", "&#x27;")
-    )
-    for (double, single), text in product(quotes, (password, folded)):
-        escaped = escape(text, {'"': double, "'": single})
-        # .NET's HTML encoder writes letters like é as numbers.
-        spellings |= {escaped, escaped.encode("ascii", "xmlcharrefreplace").decode()}
-    spellings |= {password, folded}
-    return tuple(sorted(filter(None, spellings), key=lambda spelling: (-len(spelling), spelling)))
+    # .NET's HTML encoder writes letters like é as numbers.
+    escaped |= {text.encode("ascii", "xmlcharrefreplace").decode() for text in escaped}
+    spellings = {password, folded, *quoted, *escaped} - {""}
+    return tuple(sorted(sorted(spellings), key=len, reverse=True))

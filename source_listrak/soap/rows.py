@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lxml import etree
 
+from source_listrak.soap import faults
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.envelope import NAMESPACE
-from source_listrak.soap.faults import find_token
-from source_listrak.soap.xml import MalformedResponse, ResponseError, all_text, local_name, parse
+from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.xml import all_text, local_name, parse
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _XML_SPACE = " \t\r\n"
 _NET_EMPTY_DATE = "0001-01-01T00:00:00"
 
 Row = dict[str, Any]
-
-
-class FaultResponse(ResponseError):
-    """A SOAP fault.
-
-    :ivar text: all its text (code, reason, detail), with single spaces
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__("the response is a SOAP fault")
-        self.text = text
-
-
-class InBandError(ResponseError):
-    """An error inside a response that looks like a success: a `WSException`, a token or a text.
-
-    :ivar text: what it says, with single spaces
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__("the response contains an error instead of rows")
-        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +38,7 @@ class Page:
     wrong_values: Mapping[str, int]
 
 
+@dataclass
 class RowReader:
     """Reads the responses of one operation. Safe to share between threads.
 
@@ -69,37 +49,44 @@ class RowReader:
     :param key_columns: columns where a value of the wrong type makes the response malformed
     """
 
-    def __init__(
-        self,
-        operation: str,
-        row: str,
-        schema: Mapping[str, Any],
-        dates: DateReader,
-        *,
-        date_columns: Collection[str] = (),
-        key_columns: Collection[str] = (),
-    ) -> None:
-        self._operation = operation
-        self._row = row
-        self._columns = _columns(schema, dates, date_columns)
-        self._key_columns = frozenset(key_columns)
+    operation: str
+    row: str
+    schema: Mapping[str, Any]
+    dates: DateReader
+    date_columns: Collection[str] = ()
+    key_columns: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        self._columns = _columns(self.schema, self.dates, self.date_columns)
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
 
         :param content_type: the HTTP header, for its charset
-        :raises ResponseError: one of its subclasses, whatever the bytes are, and no other error
+        :raises RequestError: whatever else the bytes are, and no other error
         """
-        document = parse(body, content_type, self._row, self._make_taker)
-        is_present = self._check(document.root)
-        records, wrong = document.taken.records, document.taken.wrong
-        for column in self._key_columns.intersection(wrong):
-            raise MalformedResponse(f"{column} of a {self._row} is not of its type")
-        return Page(records, is_present, document.removed_characters, wrong)
+        envelope, (rows, wrong), removed = parse(body, content_type, self.row, self._take)
+        is_present = self._check(envelope)
+        for column in wrong.keys() & self.key_columns:
+            raise _malformed(f"{column} of a {self.row} is not of its type")
+        return Page(rows, is_present, removed, wrong)
 
-    def _make_taker(self) -> _RowTaker:
-        names = (f"{self._operation}Result", f"{self._operation}Response", "Body", "Envelope")
-        return _RowTaker(names, self._columns)
+    def _take(self, elements: Iterable[etree._Element]) -> tuple[list[Row], dict[str, int]]:
+        """Make records of the rows of a result, count wrong values, and empty the rows."""
+        around = (f"{self.operation}Result", f"{self.operation}Response", "Body", "Envelope")
+        records: list[Row] = []
+        wrong: dict[str, int] = {}
+        result: etree._Element | None = None
+        for element in elements:
+            parent = element.getparent()
+            if parent is not result:
+                if tuple(map(local_name, element.iterancestors())) != around:
+                    continue
+                result = parent
+            if len(element) or not _is_nil(element):
+                records.append(_record(element, self._columns, wrong))
+            del element[:]
+        return records, wrong
 
     def _check(self, envelope: etree._Element) -> bool:
         """Return whether there was a result, once nothing but rows is in the envelope.
@@ -108,71 +95,58 @@ class RowReader:
         would otherwise look like the end of the pages.
         """
         bodies, headers = _divide([envelope], "Body")
-        responses, beside_response = _divide(bodies, f"{self._operation}Response")
-        results, beside_result = _divide(responses, f"{self._operation}Result")
-        rows, beside_rows = _divide(results, self._row)
-        texts = [text for parent in (*bodies, *responses, *results) for text in _own_texts(parent)]
+        responses, beside_response = _divide(bodies, f"{self.operation}Response")
+        results, beside_result = _divide(responses, f"{self.operation}Result")
+        rows, beside_rows = _divide(results, self.row)
         beside = [*beside_response, *beside_result]
+        texts = [text for parent in (*bodies, *responses, *results) for text in _own_texts(parent)]
         _raise_error_in([*headers, *beside, *beside_rows], texts, has_rows=bool(rows))
         if len(responses) != 1:
-            raise MalformedResponse(f"the SOAP body does not hold one {self._operation}Response")
+            raise _malformed(f"the SOAP body does not hold one {self.operation}Response")
         is_present = any(not _is_nil(result) for result in results)
         if len(results) > 1 or (rows and not is_present):
-            raise MalformedResponse(f"the response does not hold one {self._operation}Result")
+            raise _malformed(f"the response does not hold one {self.operation}Result")
         if not rows and beside_rows:  # renamed rows, whose text must not be shown
-            raise MalformedResponse(f"the result holds no {self._row} but other elements")
+            raise _malformed(f"the result holds no {self.row} but other elements")
         if not rows and any(local_name(element) != "WSException" for element in beside):
-            raise InBandError(_joined(map(all_text, beside)))
+            raise _described(faults.IN_BAND, map(all_text, beside))
         return is_present
 
 
-class _RowTaker:
-    """Makes records of the rows of a result, and empties them."""
+def _malformed(detail: str) -> RequestError:
+    return RequestError(faults.MALFORMED, detail)
 
-    def __init__(self, around: tuple[str, ...], columns: _Columns) -> None:
-        self.records: list[Row] = []
-        self.wrong: dict[str, int] = {}
-        self._around = around
-        self._columns = columns
-        self._result: etree._Element | None = None
 
-    def take(self, element: etree._Element) -> None:
-        parent = element.getparent()
-        if parent is not self._result:
-            if tuple(map(local_name, element.iterancestors())) != self._around:
-                return
-            self._result = parent
-        if len(element) or not _is_nil(element):
-            self.records.append(_record(element, self._columns, self.wrong))
-        del element[:]
+def _described(fault: Fault, texts: Iterable[str]) -> RequestError:
+    """Return the error that texts describe, of a fault unless they say more."""
+    text = " ".join(" ".join(texts).split())
+    return RequestError(faults.classify_text(text, fault), text)
 
 
 def _divide(
     parents: Iterable[etree._Element], name: str
 ) -> tuple[list[etree._Element], list[etree._Element]]:
     """Return the children with a name, in any namespace, and the others."""
-    named: list[etree._Element] = []
-    others: list[etree._Element] = []
-    for parent in parents:
-        found = list(parent.iterchildren(f"{{*}}{name}"))
-        named += found
-        if len(found) < len(parent):
-            others += [child for child in parent if local_name(child) != name]
-    return named, others
+    children = [child for parent in parents for child in parent]
+    named = [child for parent in parents for child in parent.iterchildren(f"{{*}}{name}")]
+    if len(named) == len(children):  # as in most responses: a page has many rows
+        return named, []
+    return named, [child for child in children if local_name(child) != name]
 
 
 def _raise_error_in(outside: list[etree._Element], texts: list[str], *, has_rows: bool) -> None:
     """Raise the error that elements and texts outside the rows describe."""
-    everything = _joined([*texts, *map(all_text, outside)])
-    if find_token(everything) is not None:
-        raise InBandError(everything)
-    for fault in _named("Fault", outside):
-        raise FaultResponse(all_text(fault))
-    for exception in _named("WSException", outside):
-        if error := _exception_text(exception, has_rows=has_rows):
-            raise InBandError(error)
+    everything = [*texts, *map(all_text, outside)]
+    if faults.find_token(" ".join(everything)):
+        raise _described(faults.IN_BAND, everything)
+    for element in outside:
+        for found in element.iter("{*}Fault", "{*}WSException"):
+            if local_name(found) == "Fault":
+                raise _described(faults.OTHER_FAULT, [all_text(found)])
+            if text := _exception_text(found, has_rows=has_rows):
+                raise _described(faults.IN_BAND, [text])
     if texts:
-        raise InBandError(_joined(texts))
+        raise _described(faults.IN_BAND, texts)
 
 
 def _exception_text(exception: etree._Element, *, has_rows: bool) -> str:
@@ -182,9 +156,9 @@ def _exception_text(exception: etree._Element, *, has_rows: bool) -> str:
     """
     silent = {"SoapMethod", "DateTime"} if has_rows else set()
     parts = [all_text(child) for child in exception if local_name(child) not in silent]
-    if all(part in ("", _NET_EMPTY_DATE) for part in (*parts, *_own_texts(exception))):
+    if {*parts, *_own_texts(exception)} <= {"", _NET_EMPTY_DATE}:
         return ""
-    described = _joined(map(all_text, exception.iter("{*}Description")))
+    described = " ".join(map(all_text, exception.iter("{*}Description"))).strip()
     return described or all_text(exception)
 
 
@@ -192,14 +166,6 @@ def _own_texts(element: etree._Element) -> list[str]:
     """Return the texts directly in an element, without those that are space."""
     texts = [element.text, *(child.tail for child in element)]
     return [text for text in texts if text and not text.isspace()]
-
-
-def _joined(texts: Iterable[str]) -> str:
-    return " ".join(" ".join(texts).split())
-
-
-def _named(name: str, elements: Iterable[etree._Element]) -> Iterator[etree._Element]:
-    return (found for element in elements for found in element.iter(f"{{*}}{name}"))
 
 
 def _is_nil(element: etree._Element) -> bool:
@@ -237,7 +203,7 @@ def _record(row: etree._Element, columns: _Columns, wrong: dict[str, int]) -> Ro
 
 
 def _columns(
-    schema: Mapping[str, Any], dates: DateReader, date_columns: Collection[str]
+    schema: Mapping[str, Any], dates: DateReader, date_columns: Collection[str] = ()
 ) -> _Columns:
     """Return each column by its tag in the service's namespace and by its local name."""
     columns = {
@@ -247,37 +213,42 @@ def _columns(
     return {f"{{{NAMESPACE}}}{name}": column for name, column in columns.items()} | columns
 
 
-def _reader(column: Mapping[str, Any], dates: DateReader, *, is_date: bool) -> _Read:
+# What a text must match before it is converted. The lengths keep integers within 64 bits and
+# numbers finite.
+_CONVERT: dict[str, tuple[re.Pattern[str] | None, Callable[[str], Any]]] = {
+    "integer": (re.compile("[+-]?[0-9]{1,18}"), int),
+    "number": (re.compile(r"[+-]?(?=\.?[0-9])[0-9]{0,300}(?:\.[0-9]*)?"), float),
+    "boolean": (re.compile("true|false|1|0"), lambda text: text in ("true", "1")),
+}
+
+
+def _reader(column: Mapping[str, Any], dates: DateReader, *, is_date: bool = False) -> _Read:
     declared = column["type"]
     types = {declared} if isinstance(declared, str) else set(declared)
     (kind,) = types - {"null"}
     if kind == "object":
-        return _object(_columns(column, dates, ()))
+        columns = _columns(column, dates)
+        return lambda element, wrong: (
+            _record(element, columns, wrong) if len(element) or not _is_nil(element) else None
+        )
     if kind == "array":
         items = column["items"]
-        return _array(_reader(items, dates, is_date=False), items.get("properties", ()))
+        return _array(_reader(items, dates), items.get("properties", ()))
     if kind == "string" and column.get("format") != "date-time":
         return _string(dates.date_text if is_date else None)
-    return _typed(dates.date_time if kind == "string" else _CONVERT[kind], "null" in types)
+    pattern, convert = _CONVERT.get(kind, (None, dates.date_time))
 
-
-def _matching(pattern: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    matches = re.compile(pattern).fullmatch
-
-    def strict(text: str) -> Any:
-        if not matches(text):
+    def read(element: etree._Element, wrong: dict[str, int]) -> Any:
+        if len(element):
+            raise ValueError
+        text = (element.text or "").strip(_XML_SPACE)
+        if not text and "null" in types:
+            return None
+        if pattern and not pattern.fullmatch(text):
             raise ValueError
         return convert(text)
 
-    return strict
-
-
-# The lengths keep integers within 64 bits and numbers finite.
-_CONVERT: dict[str, Callable[[str], Any]] = {
-    "integer": _matching("[+-]?[0-9]{1,18}", int),
-    "number": _matching(r"[+-]?(?=\.?[0-9])[0-9]{0,300}(?:\.[0-9]*)?", float),
-    "boolean": _matching("true|false|1|0", lambda text: text in ("true", "1")),
-}
+    return read
 
 
 def _string(convert: Callable[[str], str | None] | None) -> _Read:
@@ -288,27 +259,6 @@ def _string(convert: Callable[[str], str | None] | None) -> _Read:
         if not text:
             return None if _is_nil(element) else ""
         return convert(text) if convert else text
-
-    return read
-
-
-def _typed(convert: Callable[[str], Any], is_nullable: bool) -> _Read:
-    def read(element: etree._Element, wrong: dict[str, int]) -> Any:
-        if len(element):
-            raise ValueError
-        text = (element.text or "").strip(_XML_SPACE)
-        if not text and is_nullable:
-            return None
-        return convert(text)
-
-    return read
-
-
-def _object(columns: _Columns) -> _Read:
-    def read(element: etree._Element, wrong: dict[str, int]) -> Row | None:
-        if not len(element) and _is_nil(element):
-            return None
-        return _record(element, columns, wrong)
 
     return read
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from source_listrak.soap.faults import INTERRUPTED, ListrakError
-
-FAILURES_IN_A_ROW = 5
-"""Different subjects that failed in a row, without a success between: the service may be down."""
 
 
 class Clock:
@@ -29,19 +26,15 @@ class CircuitBreaker:
     """Stops every request once one error has shown that no further request can help.
 
     :ivar clock: what the requests are timed by
+    :ivar error: the error that stopped the sync, None while it runs
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self._tripped = threading.Event()
         self._lock = threading.Lock()
-        self._error: ListrakError | None = None
+        self.error: ListrakError | None = None
         self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def error(self) -> ListrakError | None:
-        """The error that stopped the sync, None while it runs."""
-        return self._error
 
     def on_trip(self, listener: Callable[[], None]) -> None:
         """Call `listener` when the breaker trips, to wake up threads that wait."""
@@ -50,9 +43,9 @@ class CircuitBreaker:
     def trip(self, error: ListrakError) -> None:
         """Stop the sync; the first error is kept."""
         with self._lock:
-            if self._error is not None:
+            if self.error is not None:
                 return
-            self._error = error
+            self.error = error
             self._tripped.set()
         for listener in self._listeners:
             listener()
@@ -63,36 +56,13 @@ class CircuitBreaker:
 
     def check(self) -> None:
         """Raise the error that stopped the sync, if any."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def wait(self, seconds: float) -> None:
         """Wait; raise at once when the sync is stopped meanwhile."""
         self.clock.wait(self._tripped, seconds)
         self.check()
-
-
-class FailureStreak:
-    """Counts the different subjects that failed in a row. Safe to share between threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._subjects: set[Hashable] = set()
-
-    def failed(self, subject: Hashable) -> bool:
-        """Count a failure; True when it completes a streak, after which a new one begins."""
-        with self._lock:
-            self._subjects.add(subject)
-            if len(self._subjects) < FAILURES_IN_A_ROW:
-                return False
-            self._subjects.clear()
-            return True
-
-    def succeeded(self) -> None:
-        """End the streak."""
-        if self._subjects:
-            with self._lock:
-                self._subjects.clear()
 
 
 class Throttle:
@@ -113,9 +83,7 @@ class Throttle:
         self._limit = float(workers)
         self._in_flight = 0
         self._interval = 1 / max_requests_per_second if max_requests_per_second else 0.0
-        self._next_at = 0.0
-        self._not_before = 0.0
-        self._last_cut = 0.0
+        self._next_at = self._not_before = self._last_cut = 0.0
         self._breaker = breaker
         self._clock = breaker.clock
         self._changed = threading.Condition()
@@ -132,7 +100,18 @@ class Throttle:
 
         :raises ListrakError: the sync is stopped
         """
-        wait = self._acquire()
+        with self._changed:
+            while True:
+                self._breaker.check()
+                pause = self._not_before - self._clock.monotonic()
+                is_full = self._in_flight >= self.limit
+                if not is_full and pause <= 0:
+                    break
+                self._changed.wait(None if is_full else pause)
+            self._in_flight += 1
+            now = self._clock.monotonic()
+            wait = max(0.0, self._next_at - now)
+            self._next_at = now + wait + self._interval
         try:
             if wait > 0:
                 self._breaker.wait(wait)
@@ -162,22 +141,6 @@ class Throttle:
         with self._changed:
             self._limit = min(float(self._workers), self._limit + 1 / self._limit)
             self._changed.notify()
-
-    def _acquire(self) -> float:
-        """Wait for a slot and take it; return the seconds until its request may be sent."""
-        with self._changed:
-            while True:
-                self._breaker.check()
-                pause = self._not_before - self._clock.monotonic()
-                is_full = self._in_flight >= self.limit
-                if not is_full and pause <= 0:
-                    break
-                self._changed.wait(None if is_full else pause)
-            self._in_flight += 1
-            now = self._clock.monotonic()
-            at = max(now, self._next_at)
-            self._next_at = at + self._interval
-            return at - now
 
     def _wake(self) -> None:
         with self._changed:

@@ -7,28 +7,27 @@ interpreter to the other workers between sending and receiving.
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import certifi
 import pycurl
-from requests.utils import get_environ_proxies, select_proxy
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault
+from source_listrak.soap.faults import Fault, RequestError
 
 _BUFFER_BYTES = 2**18
 _GZIP_START = b"\x1f\x8b"
-_GZIP_CHUNK = 2**14
-_GZIP = 16 + zlib.MAX_WBITS
 _PROXY_LOGIN_REQUIRED = 407
 
 # libcurl's own names are no help: several errors share a number with errors of other parts of it.
+# Its own texts can hold a proxy's password.
 _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_UNSUPPORTED_PROTOCOL: (faults.CONNECTION, "the response is not HTTP"),
     pycurl.E_URL_MALFORMAT: (faults.SERVICE_GONE, "the endpoint is not a URL"),
@@ -36,7 +35,6 @@ _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_COULDNT_RESOLVE_HOST: (faults.CONNECTION, "the host's name was not found"),
     pycurl.E_COULDNT_CONNECT: (faults.CONNECTION, "the connection was refused"),
     pycurl.E_PARTIAL_FILE: (faults.CONNECTION, "the response was cut short"),
-    pycurl.E_WRITE_ERROR: (faults.TOO_LARGE, ""),
     pycurl.E_OPERATION_TIMEDOUT: (faults.TIMEOUT, ""),
     pycurl.E_SSL_CONNECT_ERROR: (faults.CONNECTION, "the TLS handshake failed"),
     pycurl.E_PEER_FAILED_VERIFICATION: (faults.TLS, ""),
@@ -44,6 +42,7 @@ _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_GOT_NOTHING: (faults.CONNECTION, "the connection was closed without a response"),
     pycurl.E_SEND_ERROR: (faults.CONNECTION, "the connection was reset"),
     pycurl.E_RECV_ERROR: (faults.CONNECTION, "the connection was reset"),
+    pycurl.E_FILESIZE_EXCEEDED: (faults.TOO_LARGE, ""),
 }
 
 
@@ -62,18 +61,6 @@ class Response:
     retry_after: float = 0.0
 
 
-class TransportError(Exception):
-    """There is no response, or no complete one.
-
-    :ivar detail: what happened; never libcurl's own text, which can hold a proxy's password
-    """
-
-    def __init__(self, fault: Fault, detail: str = "") -> None:
-        super().__init__(fault.name)
-        self.fault = fault
-        self.detail = detail
-
-
 class Transport(Protocol):
     """Sends requests. Tests pass one of their own."""
 
@@ -81,7 +68,7 @@ class Transport(Protocol):
         """Send one request and return its response, whatever its status.
 
         :param seconds: the limit for the whole response, however steadily it arrives
-        :raises TransportError: there is no complete response
+        :raises RequestError: there is no complete response
         """
 
 
@@ -105,22 +92,22 @@ class CurlTransport:
     """Posts over kept-alive connections. Safe to share between threads.
 
     TLS certificates are always verified. Redirects are not followed, since they would carry the
-    credentials elsewhere. Proxy and authorities are looked up once in the environment, by the
-    rules of requests. Nothing is logged.
+    credentials elsewhere. Nothing is logged.
 
-    :param endpoint: the URL whose host decides whether a proxy is used
+    libcurl finds the proxy in the environment: HTTPS_PROXY or ALL_PROXY, in upper or lower case,
+    with credentials in their URL, unless NO_PROXY names the host; for an endpoint without TLS,
+    http_proxy in lower case. Authorities are those of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, a file
+    or a directory, or else certifi's.
     """
 
-    def __init__(self, endpoint: str, limits: Limits | None = None) -> None:
-        self._limits = limits = limits or Limits()
-        authorities = (
-            os.environ.get("REQUESTS_CA_BUNDLE")
-            or os.environ.get("CURL_CA_BUNDLE")
-            or certifi.where()
-        )
-        self._options: list[tuple[int, int | str]] = [
-            (pycurl.CAPATH if os.path.isdir(authorities) else pycurl.CAINFO, authorities),
-            *_proxy_options(endpoint, authorities),
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        authorities = next(filter(None, bundles), certifi.where())
+        is_directory = os.path.isdir(authorities)
+        self._options: list[tuple[int, object]] = [
+            (pycurl.CAPATH if is_directory else pycurl.CAINFO, authorities),
+            (pycurl.PROXY_CAPATH if is_directory else pycurl.PROXY_CAINFO, authorities),
             (pycurl.POST, 1),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.USERAGENT, "source-listrak"),
@@ -130,6 +117,8 @@ class CurlTransport:
             (pycurl.CONNECTTIMEOUT_MS, int(1000 * limits.connect_seconds)),
             (pycurl.LOW_SPEED_LIMIT, 1),
             (pycurl.LOW_SPEED_TIME, limits.silence_seconds),
+            (pycurl.MAXFILESIZE_LARGE, limits.body_bytes),
+            (pycurl.XFERINFOFUNCTION, lambda *_: None),
         ]
         # The one that was used last is first: its connection is the least likely to be closed.
         self._idle: list[pycurl.Curl] = []
@@ -146,112 +135,57 @@ class CurlTransport:
             curl = pycurl.Curl()
             for option, value in self._options:
                 curl.setopt(option, value)
-        chunks: list[bytes] = []
+        received = BytesIO()
+        lines = [f"{name}: {value}" for name, value in headers.items()]
         curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
+        # Without "Expect:", large requests would wait for a permission to continue.
+        curl.setopt(pycurl.HTTPHEADER, [*lines, "Accept-Encoding: gzip", "Expect:"])
         curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * seconds)))
-        curl.setopt(pycurl.WRITEFUNCTION, _bounded(chunks, self._limits.body_bytes))
+        curl.setopt(pycurl.WRITEFUNCTION, received.write)
         # Python handles signals between two steps of its main thread. When that thread waits for
         # a response, as for the login, libcurl gives it a step each second.
-        is_main = threading.current_thread() is threading.main_thread()
-        curl.setopt(pycurl.NOPROGRESS, not is_main)
-        if is_main:
-            curl.setopt(pycurl.XFERINFOFUNCTION, _continue)
+        curl.setopt(pycurl.NOPROGRESS, threading.current_thread() is not threading.main_thread())
         try:
             curl.perform()
         except pycurl.error as error:
             tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
             curl.close()  # after an error, its connection is not used again
             if tunnel_status == _PROXY_LOGIN_REQUIRED:
-                raise TransportError(faults.PROXY_LOGIN) from None
+                raise RequestError(faults.PROXY_LOGIN) from None
             code = int(error.args[0])
             unknown = (faults.CONNECTION, f"libcurl error {code}")
-            raise TransportError(*_ERRORS.get(code, unknown)) from None
-        content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE)
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        retry_after = float(curl.getinfo(pycurl.RETRY_AFTER))
-        received = b"".join(chunks)
-        chunks.clear()  # an idle connection keeps the function that collects them
-        self._idle.append(curl)
-        return Response(
-            status,
-            _decompressed(received, self._limits.body_bytes),
-            content_type.decode("latin-1") if content_type else None,
-            retry_after,
+            raise RequestError(*_ERRORS.get(code, unknown)) from None
+        content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE) or b""
+        response = Response(
+            curl.getinfo(pycurl.RESPONSE_CODE),
+            _decompressed(received.getvalue(), self._limits.body_bytes),
+            content_type.decode("latin-1") or None,
+            float(curl.getinfo(pycurl.RETRY_AFTER)),
         )
-
-
-def _header_lines(headers: Mapping[str, str]) -> list[str]:
-    # Without the last one, large requests would wait for a permission to continue.
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    return [*lines, "Accept-Encoding: gzip", "Expect:"]
-
-
-def _continue(*_: int) -> None:
-    """Let a transfer continue."""
-
-
-def _bounded(chunks: list[bytes], limit: int) -> Callable[[bytes], int | None]:
-    """Return a function that collects the chunks of a body and stops at the limit."""
-    left = limit
-
-    def write(chunk: bytes) -> int | None:
-        nonlocal left
-        left -= len(chunk)
-        if left < 0:
-            return 0
-        chunks.append(chunk)
-        return None
-
-    return write
+        received.close()  # an idle connection keeps it
+        self._idle.append(curl)
+        return response
 
 
 def _decompressed(data: bytes, limit: int) -> bytes:
     """Return a body without its compression, recognised by its first bytes.
 
-    libcurl's own decompression takes several members, or bytes behind the last one, for an error.
+    libcurl's own decompression takes several members for an error.
 
-    :raises TransportError: it is damaged, incomplete or too large
+    :raises RequestError: it is damaged, incomplete or too large
     """
-    chunks: list[bytes] = []
-    size = position = 0
-    while data.startswith(_GZIP_START, position):
-        member = zlib.decompressobj(_GZIP)
-        while not member.eof:
-            chunk = data[position : position + _GZIP_CHUNK]
-            try:
-                chunks.append(member.decompress(chunk))
-            except zlib.error:
-                raise TransportError(faults.CONNECTION, "damaged gzip data") from None
-            if not chunk:
-                raise TransportError(faults.CONNECTION, "incomplete gzip data")
-            size += len(chunks[-1])
-            if size > limit:
-                raise TransportError(faults.TOO_LARGE)
-            position += len(chunk) - len(member.unused_data)
-    return b"".join(chunks) if position else data
-
-
-def _proxy_options(endpoint: str, authorities: str) -> list[tuple[int, int | str]]:
-    proxy = select_proxy(endpoint, get_environ_proxies(endpoint, no_proxy=None))
-    if not proxy:
-        # Empty instead of left out, or libcurl would look for one itself.
-        return [(pycurl.PROXY, "")]
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
-    parts = urlsplit(proxy)
-    options: list[tuple[int, int | str]] = [
-        (pycurl.PROXY, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"),
-        (pycurl.NOPROXY, ""),
-        (
-            pycurl.PROXY_CAPATH if os.path.isdir(authorities) else pycurl.PROXY_CAINFO,
-            authorities,
-        ),
-    ]
-    if parts.username:
-        options += [
-            (pycurl.PROXYUSERNAME, unquote(parts.username)),
-            (pycurl.PROXYPASSWORD, unquote(parts.password or "")),
-        ]
-    return options
+    if not data.startswith(_GZIP_START):
+        return data
+    body = bytearray()
+    try:
+        file = gzip.GzipFile(fileobj=BytesIO(data))
+        while chunk := file.read1(_BUFFER_BYTES):
+            body += chunk
+            if len(body) > limit:
+                raise RequestError(faults.TOO_LARGE)
+    except EOFError:
+        raise RequestError(faults.CONNECTION, "incomplete gzip data") from None
+    except (OSError, zlib.error):
+        raise RequestError(faults.CONNECTION, "damaged gzip data") from None
+    return bytes(body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.engine import FailedList
 from source_listrak.sync.reader import Rows, Slice
 
 ACCOUNT = 0
@@ -19,16 +18,17 @@ class AccountStream(ListrakStream):
         """Return the account in place of a list, and the lists, so that the state knows them."""
         return [ACCOUNT, *super().list_ids()]
 
-    def slices(self) -> Iterable[Slice | FailedList]:
-        """Yield the one slice."""
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the one slice in place of the first list."""
+        if list_id != ACCOUNT:
+            return
         # A list that has appeared has rows since the start date.
         is_covered = set(self.plan.before.lists).issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None
         yield Slice(
             key=(ACCOUNT,),
-            label="the account",
             subject=("account", ACCOUNT),
-            arguments=self.span(self.plan.start(read_to)) if self.table.ranged else {},
+            arguments=self.span(read_to),
             read_to=read_to,
             only_lists=self.config.list_ids,
         )
@@ -42,8 +42,8 @@ class LoginStream(AccountStream):
 
         :raises ListrakError: the login failed, or the lists could not be read
         """
-        return self._fetch(Slice(key=(ACCOUNT,), label="the account", subject=None)).rows
+        return self._fetch(Slice(key=(ACCOUNT,), subject=None)).rows
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield what the login brought, of the lists to replicate."""
-        yield [dict(row) for row in self.work.lists]
+        yield [dict(row) for row in self.session.lists]

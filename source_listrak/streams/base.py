@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from airbyte_cdk.sources.streams.http import HttpStream
 
 from source_listrak.config import ListrakConfig
+from source_listrak.soap import envelope
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.envelope import EnvelopeBuilder, soap_action
+from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.rows import Page, RowReader
+from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
 from source_listrak.sync.account import SharedReport
-from source_listrak.sync.engine import FailedList
+from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.state import Key
 from source_listrak.sync.windows import MARGIN, wall_end, wall_start
 from source_listrak.tables import Table, schema
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What every request of one run needs.
+    """What the streams of one run share.
 
     :param now: returns the present instant in UTC
+    :param counts: of the requests that are not made for one table alone
+    :param lists: the rows of the lists to replicate, as the login brought them
+    :param reports: the reports that other tables are sliced by, by table
     """
 
     client: SoapClient
-    envelopes: EnvelopeBuilder
+    breaker: CircuitBreaker
     dates: DateReader
     watch: ZoneWatch
     logger: logging.Logger
     now: Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What one stream has to do in this sync.
-
-    :param lists: the rows of the lists to replicate, as the login brought them
-    :param reports: the shared reports by table
-    """
-
-    plan: StreamPlan
-    lists: Sequence[Mapping[str, Any]]
-    reports: Mapping[str, SharedReport]
+    counts: StreamCounts
+    lists: Sequence[Mapping[str, Any]] = ()
+    reports: Mapping[str, SharedReport] = field(default_factory=dict)
 
 
 class ListrakStream(HttpStream):
@@ -61,33 +56,31 @@ class ListrakStream(HttpStream):
     response, and `stream_slices` is the slicer of the table's parent. Requests go through the
     client of the whole sync, which holds the credentials, the rate and the retries.
 
-    :param session: None where no request is made, as for `discover`
-    :param counts: counts the requests of this stream
-    :param work: None where single requests are made, as for the login
+    :param counts: counts the requests of this stream, by default with the shared ones
+    :param plan: None where slices are not needed, as for `discover` or the login
     """
 
     def __init__(
         self,
         table: Table,
         config: ListrakConfig,
-        session: Session | None = None,
+        session: Session,
         counts: StreamCounts | None = None,
-        work: Work | None = None,
+        plan: StreamPlan | None = None,
     ) -> None:
         self.table = table
         self.config = config
-        self.counts = counts or StreamCounts(table.name)
-        self._session = session
-        self._work = work
-        if session is not None:
-            self._reader = RowReader(
-                table.operation,
-                table.row,
-                schema(table.name),
-                session.dates,
-                date_columns=table.dates,
-                key_columns=[column for column in table.key if column not in table.added],
-            )
+        self.session = session
+        self.counts = counts or session.counts
+        self._plan = plan
+        self._reader = RowReader(
+            table.operation,
+            table.row,
+            schema(table.name),
+            session.dates,
+            date_columns=table.dates,
+            key_columns=[column for column in table.key if column not in table.added],
+        )
         super().__init__()
 
     @property
@@ -127,37 +120,53 @@ class ListrakStream(HttpStream):
         """Return the headers of a SOAP 1.1 request."""
         return {
             "Content-Type": "text/xml; charset=utf-8",
-            "SOAPAction": soap_action(self.table.operation),
+            "SOAPAction": envelope.soap_action(self.table.operation),
         }
 
     def request_body_data(  # type: ignore[override]  # bytes, so that no one encodes again
         self,
-        stream_state: Mapping[str, Any] | None = None,
         stream_slice: Mapping[str, Any] | None = None,
         next_page_token: Mapping[str, Any] | None = None,
+        **_: Any,
     ) -> bytes:
         """Return the SOAP envelope; the credentials are added on the wire only."""
-        arguments = {
-            **dict(self.table.constants),
-            **(stream_slice or {}),
-            **(next_page_token or {}),
-        }
-        return self.session.envelopes.build(self.table.operation, arguments)
+        token = next_page_token or {}
+        arguments = {**dict(self.table.constants), **(stream_slice or {}), **token}
+        return envelope.build(self.table.operation, arguments)
 
     def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
         """Return the rows of a response.
 
-        :raises ResponseError: it holds something else
+        :raises RequestError: it holds something else
         """
         return self._reader.read(response.body, response.content_type)
 
-    def stream_slices(self, **_: Any) -> Iterable[Slice | FailedList]:  # type: ignore[override]
+    def stream_slices(self, **_: Any) -> Iterable[Slice | FailedSlice]:  # type: ignore[override]
         """Yield what this sync reads: what is owed first, then ascending by key."""
-        return self.slices()
+        plan, lists = self.plan, self.list_ids()
+        try:
+            for key in sorted(plan.owed):
+                if len(key) > 1 and key[0] in lists and not plan.is_postponed(key):
+                    yield self.make_slice(key, plan.owed[key].read_to)
+            for list_id in plan.pending(lists):
+                try:
+                    yield from self.slices_of(list_id)
+                except ListrakError as error:
+                    if error.fault.action is Action.STOP:
+                        raise
+                    of_list = Slice((list_id,), ("list", list_id), read_to=plan.read_to(list_id))
+                    yield FailedSlice(of_list, error)
+        finally:
+            # No rows that were fetched for this table may wait for a slice any more.
+            if self.name in self.session.reports:
+                self.session.reports[self.name].release()
 
-    @abstractmethod
-    def slices(self) -> Iterable[Slice | FailedList]:
-        """Yield the slices of the table's parent, as `stream_slices` does."""
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the slices of a list, by default the list itself.
+
+        :raises ListrakError: they could not be found out
+        """
+        yield self.make_slice((list_id,), self.plan.read_to(list_id))
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice that is not paged."""
@@ -175,31 +184,39 @@ class ListrakStream(HttpStream):
         return None
 
     @property
-    def session(self) -> Session:
-        """What requests need."""
-        assert self._session is not None, "no request without a session"
-        return self._session
-
-    @property
-    def work(self) -> Work:
-        """What this sync reads of the table."""
-        assert self._work is not None, "no slices without a plan"
-        return self._work
-
-    @property
     def plan(self) -> StreamPlan:
         """The window of this stream."""
-        return self.work.plan
+        assert self._plan is not None, "no slices without a plan"
+        return self._plan
 
     def list_ids(self) -> list[int]:
         """Return the lists of this sync, ascending."""
-        return self.plan.list_ids(row["ListID"] for row in self.work.lists)
+        return self.plan.list_ids(row["ListID"] for row in self.session.lists)
 
-    def span(self, start: datetime) -> dict[str, datetime]:
-        """Return the arguments for rows dated from an instant to the window's end."""
+    def make_slice(self, key: Key, read_to: datetime | None = None, minimum: int = 0) -> Slice:
+        """Return the slice of a list, message or conversation.
+
+        :param key: (list,), (list, message) or (list, conversation)
+        :param read_to: until when it was read
+        :param minimum: rows that it has at least
+        """
+        parent = {self.table.id_column: key[-1]}
+        return Slice(
+            key=key,
+            subject=("list" if len(key) == 1 else self.table.parent, key[-1]),
+            arguments=parent | self.span(read_to),
+            added=parent if self.table.id_column in self.table.added else {},
+            read_to=read_to,
+            minimum=minimum,
+        )
+
+    def span(self, read_to: datetime | None) -> dict[str, Any]:
+        """Return the arguments for rows dated from where a read ended to the window's end."""
+        if not self.table.ranged:
+            return {}
         zone = self.config.zone
         return {
-            "StartDate": wall_start(start, zone),
+            "StartDate": wall_start(self.plan.start(read_to), zone),
             "EndDate": wall_end(self.plan.end, zone) + MARGIN,
         }
 

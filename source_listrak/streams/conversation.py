@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from source_listrak.streams.message import ChildStream
+from source_listrak.streams.message import MessageStream
 from source_listrak.sync.windows import Visit
 
 
-class ConversationStream(ChildStream):
+class ConversationStream(MessageStream):
     """Rows of one conversation; all are visited on every sync, since they send all the time."""
-
-    report = "conversations"
-    deliveries = "conversation_deliveries"
 
     def visit_finder(self, list_id: int) -> Callable[[int], Visit | None]:
         """Return the same visit for every conversation."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import orjson
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.engine import FailedList
 from source_listrak.sync.reader import Rows, Slice
-from source_listrak.sync.state import Key
 from source_listrak.sync.windows import MARGIN, Window, next_due, visit_finder, wall_end, wall_start
 from source_listrak.tables import TABLES
 
@@ -29,35 +26,15 @@ class ListStream(ListrakStream):
         super().__init__(*args)
         self._has_no_removals = threading.Event()
 
-    def slices(self) -> Iterable[Slice | FailedList]:
-        """Yield a slice per list."""
-        for list_id in self.plan.pending(self.list_ids()):
-            yield self.make_slice((list_id,), self._read_to(list_id))
-
-    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
-        """Return the slice of a list."""
-        (list_id,) = key
-        arguments: dict[str, Any] = {"ListID": list_id}
-        if self.table.ranged:
-            arguments |= self.span(self.plan.start(read_to))
-        return Slice(
-            key=key,
-            label=f"list {list_id}",
-            subject=("list", list_id),
-            arguments=arguments,
-            added={"ListID": list_id} if "ListID" in self.table.added else {},
-            read_to=read_to,
-        )
-
-    def _read_to(self, list_id: int) -> datetime | None:
-        """Return from when a list is read; all of it once in a cycle where rows come and go.
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the list; all of it once in a cycle where rows come and go.
 
         A contact that returns keeps its AdditionDate, so only a full read finds it.
         """
         read_to = self.plan.read_to(list_id)
-        if read_to is None or not self.table.departs:
-            return read_to
-        return None if next_due((list_id,), read_to, self.plan.end) else read_to
+        if read_to and self.table.departs and next_due((list_id,), read_to, self.plan.end):
+            read_to = None
+        yield self.make_slice((list_id,), read_to)
 
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return all removals of the days around now; None where they cannot be read.
@@ -67,20 +44,14 @@ class ListStream(ListrakStream):
         """
         if self._has_no_removals.is_set():
             return None
-        removals = ListStream(
-            TABLES["list_removals"], self.config, self.session, self.counts, self.work
-        )
+        removals = ListStream(TABLES["list_removals"], self.config, self.session, self.counts)
         zone, now = self.config.zone, self.session.now()
-        request = Slice(
-            key=slice_.key,
-            label=slice_.label,
-            subject=slice_.subject,
-            arguments={
-                "ListID": slice_.key[0],
-                "StartDate": wall_start(min(self.plan.end, now), zone) - MARGIN,
-                "EndDate": wall_end(now, zone) + MARGIN,
-            },
-        )
+        arguments = {
+            "ListID": slice_.key[0],
+            "StartDate": wall_start(min(self.plan.end, now), zone) - MARGIN,
+            "EndDate": wall_end(now, zone) + MARGIN,
+        }
+        request = Slice(slice_.key, slice_.subject, arguments)
         found: set[bytes] = set()
         number, before = 1, -1
         try:
@@ -118,30 +89,13 @@ class ReportStream(ListStream):
                 "EndDate": window.end,
                 "IncludeTestMessages": self.config.include_test_messages,
             }
-        request = Slice(
-            key=(list_id,),
-            label=f"list {list_id}",
-            subject=("list", list_id),
-            arguments=arguments,
-            added={"ListID": list_id},
-        )
-        return self._fetch(request).rows
-
-    def make_slice(self, key: Key, read_to: datetime | None) -> Slice:
-        """Return the slice of a list, whose rows come with the shared report."""
-        return Slice(key, f"list {key[0]}", ("list", key[0]), read_to=read_to)
-
-    def slices(self) -> Iterable[Slice | FailedList]:
-        """Yield a slice per list; when no more are handed out, no fetched rows may wait for one."""
-        try:
-            yield from super().slices()
-        finally:
-            self.work.reports[self.name].release()
+        parent = {"ListID": list_id}
+        return self._fetch(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
         list_id = slice_.key[0]
-        report = self.work.reports[self.name]
+        report = self.session.reports[self.name]
         text = self.session.dates.date_time
         spans = [
             (text(visit.span.start.isoformat()) or "", text(visit.span.end.isoformat()) or "~")
@@ -162,23 +116,17 @@ class ReportStream(ListStream):
 class AnalyticsStream(ListStream):
     """Rows of many messages a request, those that a list sent."""
 
-    def slices(self) -> Iterable[Slice | FailedList]:
-        """Yield a slice per list, which holds the messages to request.
+    def slices_of(self, list_id: int) -> Iterable[Slice]:
+        """Yield the list, with the messages to request.
 
         The messages are awaited here and not by a worker: rows of `messages` that wait for a
         worker can hold up the shared report.
         """
-        for list_id in self.plan.pending(self.list_ids()):
-            read_to = self.plan.read_to(list_id)
-            try:
-                arguments = {"MsgIDs": self.messages_of(list_id)}
-            except ListrakError as error:
-                if error.fault.action is Action.STOP:
-                    raise
-                yield FailedList(list_id, read_to, error)
-                continue
-            key, label = (list_id,), f"list {list_id}"
-            yield Slice(key, label, ("list", list_id), arguments, read_to=read_to)
+        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
+        parents = self.session.reports["messages"].parents(list_id)
+        found = [parent[0] for parent in parents if find(parent[1]) is not None]
+        slice_ = self.make_slice((list_id,), self.plan.read_to(list_id))
+        yield replace(slice_, arguments={"MsgIDs": found})
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""
@@ -186,9 +134,3 @@ class AnalyticsStream(ListStream):
         for first in range(0, len(found), ANALYTICS_BATCH):
             batch = found[first : first + ANALYTICS_BATCH]
             yield self._fetch(replace(slice_, arguments={"MsgIDs": batch})).rows
-
-    def messages_of(self, list_id: int) -> list[int]:
-        """Return the ids of the messages of a list that this sync reads."""
-        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
-        parents = self.work.reports["messages"].parents(list_id)
-        return [row[0] for row in parents if find(row[1]) is not None]

@@ -8,10 +8,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.message import MessageRepository
 from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
@@ -46,12 +44,15 @@ REFUSALS_LIMIT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class FailedList:
-    """A list whose slices are unknown, since what it is sliced by could not be read."""
+class FailedSlice:
+    """A slice that could not be read; that of a list stands for all slices of the list."""
 
-    list_id: int
-    read_to: datetime | None
-    error: ListrakError
+    slice: Slice
+    error: AirbyteTracedException
+
+    def calls_for(self, action: Action) -> bool:
+        """Return whether it failed for a fault with this action."""
+        return isinstance(self.error, ListrakError) and self.error.fault.action is action
 
 
 class SlicedStream(PageSource, Protocol):
@@ -69,7 +70,7 @@ class SlicedStream(PageSource, Protocol):
         """Return the lists of this sync, ascending; (0,) for the whole account."""
         ...
 
-    def stream_slices(self, *, sync_mode: SyncMode) -> Iterable[Slice | FailedList]:
+    def stream_slices(self) -> Iterable[Slice | FailedSlice]:
         """Yield what this sync reads: what is owed first, then ascending by key."""
         ...
 
@@ -105,21 +106,20 @@ class SliceLimit:
         self._limit = limit
         self._out = 0
         self._is_stopped = False
-        self._is_abandoned = False
         self._changed = threading.Condition()
 
-    def acquire(self) -> None:
-        """Wait until one more slice may be out, or the sync is stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._out < self._limit or self._is_stopped)
-            self._out += 1
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no more turns are given."""
+        return self._is_stopped
 
-    def try_acquire(self) -> bool:
-        """Return whether one more part may be out, without waiting."""
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Return whether one more slice may be out, after waiting for a turn or for a stop."""
         with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._out < self._limit or self._is_stopped)
             is_free = self._out < self._limit and not self._is_stopped
-            if is_free:
-                self._out += 1
+            self._out += is_free
             return is_free
 
     def release(self) -> None:
@@ -128,31 +128,29 @@ class SliceLimit:
             self._out -= 1
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """Release all that wait for a turn, to find that the sync is stopped."""
+    def stop(self, *, abandon: bool = False) -> None:
+        """Give no more turns, since the sync is stopped.
+
+        :param abandon: nor wait for any slice, since no one reads the output any more
+        """
         with self._changed:
             self._is_stopped = True
+            self._out = 0 if abandon else self._out
             self._changed.notify_all()
 
     def wait_for_all(self) -> None:
         """Wait until no slice is out; each one ends, since every wait of a request has a limit."""
         with self._changed:
-            self._changed.wait_for(lambda: self._out == 0 or self._is_abandoned)
-
-    def abandon(self) -> None:
-        """Release everyone: no one reads the output, or starts slices, any more."""
-        with self._changed:
-            self._is_stopped = self._is_abandoned = True
-            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._out <= 0)
 
 
+@dataclass(eq=False)
 class SlicePartition(Partition):
     """One slice, or a part of a long one, being read by one worker."""
 
-    def __init__(self, stream: SlicedStream, slice_read: SliceRead, part: Part) -> None:
-        self._stream = stream
-        self.slice_read = slice_read
-        self.part = part
+    stream: SlicedStream
+    slice_read: SliceRead
+    part: Part
 
     def read(self) -> Iterable[Record]:
         """Yield batches of records; the slice keeps its error for the cursor.
@@ -160,14 +158,14 @@ class SlicePartition(Partition):
         Not raised: the CDK would emit an error for each slice that failed, where the user needs
         one for each stream.
         """
-        name, lists = self._stream.table.name, self.slice_read.slice.only_lists
+        name, lists = self.stream.table.name, self.slice_read.slice.only_lists
         try:
             for rows in self._rows():
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
                 records = [
                     row for row in rows if row and (lists is None or row.get("ListID") in lists)
                 ]
-                self._stream.counts.add(records=len(records))
+                self.stream.counts.add(records=len(records))
                 batches = list(as_batches(name, records))
                 # Rows take five times the memory of their text, and the queue may be full.
                 rows.clear()
@@ -177,10 +175,10 @@ class SlicePartition(Partition):
             self.slice_read.error = self.slice_read.error or error
 
     def _rows(self) -> Iterator[Rows]:
-        if self._stream.table.paged:
+        if self.stream.table.paged:
             yield from self.slice_read.read(self.part)
         else:
-            yield from self._stream.read_whole(self.slice_read.slice)
+            yield from self.stream.read_whole(self.slice_read.slice)
             self.part.completes = True
 
     def to_slice(self) -> Mapping[str, Any]:
@@ -189,21 +187,10 @@ class SlicePartition(Partition):
 
     def stream_name(self) -> str:
         """Return the table's name."""
-        return self._stream.table.name
+        return self.stream.table.name
 
     def __hash__(self) -> int:
         return hash((self.stream_name(), self.slice_read.slice.key, self.part.first))
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    label: str
-    read_to: datetime | None
-    error: AirbyteTracedException
-
-    @property
-    def is_gone(self) -> bool:
-        return isinstance(self.error, ListrakError) and self.error.fault.action is Action.GONE
 
 
 class StateCursor(Cursor):
@@ -216,15 +203,17 @@ class StateCursor(Cursor):
         self._lists = frozenset(stream.list_ids())
         self._checkpoint = Checkpoint(stream.plan.running.to, stream.plan.running.open)
         self._owed = dict(stream.plan.owed)
-        self._failures: dict[Key, _Failure] = {}
+        self._failures: dict[Key, FailedSlice] = {}
+        self._first_failures: list[FailedSlice] = []
+        """Without those of slices that were owed, which may be refused on every sync."""
         self._refusal: AirbyteTracedException | None = None
-        self._refused = self._new_failures = 0
         self._is_complete = False
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.limit = SliceLimit(engine.workers)
         engine.breaker.on_trip(self.limit.stop)
+        engine.breaker.on_trip(self.emit_state)
 
     @property
     def state(self) -> MutableMapping[str, Any]:
@@ -235,11 +224,6 @@ class StateCursor(Cursor):
             is_complete = self._is_complete
         done = None if is_complete else self._checkpoint.snapshot()
         return self._plan.state(self._lists, owed, done).as_json()
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the service refuses this table as a whole."""
-        return self._refusal is not None
 
     def begin(self, slice_: Slice) -> bool:
         """Note that a slice is going to be read; return False when it is done already."""
@@ -259,7 +243,7 @@ class StateCursor(Cursor):
         slice_read = partition.slice_read
         try:
             if slice_read.error is not None:
-                self._fail(slice_read.slice, slice_read.error)
+                self.fail(slice_read.slice, slice_read.error)
             elif partition.part.completes:
                 self._finish_slice(slice_read)
         finally:
@@ -271,50 +255,40 @@ class StateCursor(Cursor):
         with self._lock:
             self._owed.pop(slice_.key, None)
         self._stream.counts.add(done=1)
-        minimum = slice_.minimum or 0
-        is_short = slice_.read_to is None and slice_read.rows < minimum
+        is_short = slice_.read_to is None and slice_read.rows < slice_.minimum
         if is_short and self._stream.counts.add(short_slices=1):
             self._engine.logger.warning(
                 f"{self._stream.table.name}: {slice_.label} has {slice_read.rows:,} rows, fewer "
-                f"than the {minimum:,} contacts or clicks that Listrak counts. Further cases are "
-                "counted in the summary."
+                f"than the {slice_.minimum:,} contacts or clicks that Listrak counts. Further "
+                "cases are counted in the summary."
             )
         self.emit_state(after=self._engine.state_interval)
 
-    def _fail(self, slice_: Slice, error: Exception) -> None:
-        if not isinstance(error, AirbyteTracedException):
-            error = unexpected(self._stream.table.name, error)
-        self.fail(slice_.key, _Failure(slice_.label, slice_.read_to, error))
-
-    def fail_list(self, failed: FailedList) -> None:
-        """Note that no slice of a list can be made."""
-        key = (failed.list_id,)
-        self._checkpoint.begin(key)
-        self.fail(key, _Failure(f"list {failed.list_id}", failed.read_to, failed.error))
-
-    def fail(self, key: Key, failure: _Failure) -> None:
+    def fail(self, slice_: Slice, error: Exception) -> None:
         """Note that a slice failed permanently: the stream continues, and the slice is owed."""
-        error, name = failure.error, self._stream.table.name
+        name, counts, key = self._stream.table.name, self._stream.counts, slice_.key
+        if not isinstance(error, AirbyteTracedException):
+            error = unexpected(name, error)
+        failed = FailedSlice(slice_, error)
         with self._lock:
             if key in self._failures:
                 return
-            self._failures[key] = failure
-            is_refused = isinstance(error, ListrakError) and error.fault.action is Action.REFUSED
+            self._failures[key] = failed
             is_first = len(self._failures) == 1
-            if key not in self._plan.owed:  # that comes first, and may be refused on every sync
-                self._new_failures += 1
-                self._refused += is_refused
-            all_refused = self._refused == self._new_failures and not self._stream.counts["done"]
-            if is_refused and all_refused and self._refused >= REFUSALS_LIMIT:
-                self._refusal = error
-                self.limit.stop()
-        if failure.is_gone:
-            self._stream.counts.add(gone=1)
+            first = self._first_failures
+            if key not in self._plan.owed and len(first) < REFUSALS_LIMIT:
+                first.append(failed)
+                all_refused = all(one.calls_for(Action.REFUSED) for one in first)
+                if len(first) == REFUSALS_LIMIT and all_refused and not counts["done"]:
+                    self._refusal = error
+                    self.limit.stop()
+        if failed.calls_for(Action.GONE):
+            counts.add(gone=1)
             return
-        self._stream.counts.add(failed=1)
+        counts.add(failed=1)
         if self._engine.breaker.error is None:
             self._engine.logger.warning(
-                f"{name}: {failure.label} failed permanently: {error.message}"
+                f"{name}: {slice_.label} failed permanently: {error.message}"
                 + (" The stream continues and will be marked incomplete." if is_first else "")
             )
 
@@ -325,12 +299,11 @@ class StateCursor(Cursor):
         :raises AirbyteTracedException: the one error of the stream
         """
         stopped = self._engine.breaker.error
-        if stopped is not None:
-            raise ListrakError(stopped.fault, stopped.detail)
-        if self._refusal is not None or error is not None:
-            raise self._refusal or error or AssertionError
-        owed = self._owed_now()
-        name = self._stream.table.name
+        reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._refusal or error
+        if reason is not None:
+            raise reason
+        owed, name = self._owed_now(), self._stream.table.name
+        failed = [one for one in self._failures.values() if not one.calls_for(Action.GONE)]
         if len(owed) > OWED_LIMIT:
             raise AirbyteTracedException(
                 message=f"{len(owed):,} reports of {name} could not be read, more than can be "
@@ -347,37 +320,28 @@ class StateCursor(Cursor):
                 f"{name}: Listrak has no report for {gone:,} of the messages, conversations or "
                 "lists (404). They were skipped; the next sync will try again."
             )
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        failed = {key: one for key, one in self._failures.items() if not one.is_gone}
-        if not failed:
-            return
-        oldest = min(self._owed[key].noticed for key in failed)
-        first = next(iter(failed.values()))
-        raise AirbyteTracedException(
-            message=f"{first.error.message} ({len(failed):,} failed, beginning with "
-            f"{first.label}; owed since {oldest:%Y-%m-%d %H:%M} UTC. Each sync requests them "
-            "again.)",
-            internal_message=first.error.internal_message,
-            failure_type=first.error.failure_type,
-        )
+        if failed:
+            oldest = min(self._owed[one.slice.key].noticed for one in failed)
+            cause = failed[0].error
+            raise AirbyteTracedException(
+                message=f"{cause.message} ({len(failed):,} failed, beginning with "
+                f"{failed[0].slice.label}; owed since {oldest:%Y-%m-%d %H:%M} UTC. Each sync "
+                "requests them again.)",
+                internal_message=cause.internal_message,
+                failure_type=cause.failure_type,
+            )
 
     def _owed_now(self) -> list[Owed]:
         """Return what is owed when the window closes."""
+        plan = self._plan
         kept = {
             key: one
             for key, one in self._owed.items()
-            if key[0] in self._lists and (len(key) > 1 or self._plan.is_postponed(key))
+            if key[0] in self._lists and (len(key) > 1 or plan.is_postponed(key))
         }
-        for key, failure in self._failures.items():
-            before = self._plan.owed.get(key)
-            kept[key] = Owed(
-                key,
-                failure.read_to,
-                before.noticed if before else self._plan.end,
-                failure.is_gone,
-            )
+        for key, failed in self._failures.items():
+            noticed = plan.owed[key].noticed if key in plan.owed else plan.end
+            kept[key] = Owed(key, failed.slice.read_to, noticed, failed.calls_for(Action.GONE))
         return [kept[key] for key in sorted(kept)]
 
     def emit_state(self, *, after: float = 0.0) -> None:
@@ -406,51 +370,44 @@ class StateCursor(Cursor):
         return True
 
 
+@dataclass(eq=False)
 class SliceGenerator(PartitionGenerator):
     """Hands out the slices of a table in order, each when its turn has come."""
 
-    def __init__(self, stream: SlicedStream, cursor: StateCursor, engine: Engine) -> None:
-        self._stream = stream
-        self._cursor = cursor
-        self._engine = engine
-        self._part_pages = part_pages(engine.workers)
+    stream: SlicedStream
+    cursor: StateCursor
+    engine: Engine
 
     def generate(self) -> Iterable[Partition]:
         """Yield a partition for each slice that is not done yet.
 
         :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
         """
-        stream, cursor = self._stream, self._cursor
-        stream.counts.began()
+        self.stream.counts.began()
         failed: AirbyteTracedException | None = None
         try:
             yield from self._partitions()
         except AirbyteTracedException as error:
             failed = error
         except Exception as error:
-            failed = unexpected(stream.table.name, error)
-        cursor.limit.wait_for_all()
-        cursor.finish(failed)
+            failed = unexpected(self.stream.table.name, error)
+        self.cursor.limit.wait_for_all()
+        self.cursor.finish(failed)
 
     def _partitions(self) -> Iterator[Partition]:
-        stream, cursor, breaker = self._stream, self._cursor, self._engine.breaker
-        for slice_ in stream.stream_slices(sync_mode=SyncMode.incremental):
-            if isinstance(slice_, FailedList):
-                cursor.fail_list(slice_)
-                if cursor.is_refused:
-                    return
-                continue
-            if not cursor.begin(slice_):
-                continue
-            stream.counts.add(known=1)
-            cursor.limit.acquire()
-            if breaker.error is not None or cursor.is_refused:
-                cursor.limit.release()
+        stream, cursor, warn = self.stream, self.cursor, self.engine.logger.warning
+        pages = part_pages(self.engine.workers)
+        for slice_ in stream.stream_slices():
+            if isinstance(slice_, FailedSlice):
+                cursor.begin(slice_.slice)
+                cursor.fail(slice_.slice, slice_.error)
+            elif cursor.begin(slice_):
+                stream.counts.add(known=1)
+                if cursor.limit.acquire():
+                    read = SliceRead(stream, slice_, pages, self._divide, warn)
+                    yield SlicePartition(stream, read, Part())
+            if cursor.limit.is_stopped:
                 return
-            read = SliceRead(
-                stream, slice_, self._part_pages, self._divide, self._engine.logger.warning
-            )
-            yield SlicePartition(stream, read, Part())
 
     def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
         """Leave the rest of a long slice to an idle worker.
@@ -459,7 +416,7 @@ class SliceGenerator(PartitionGenerator):
         messages of the next list. Its turn is taken before the turn of the part before it ends, so
         a wait for all slices includes the rest.
         """
-        if not self._cursor.limit.try_acquire():
+        if not self.cursor.limit.acquire(wait=False):
             return False
-        self._engine.messages.put(SlicePartition(self._stream, slice_read, rest))
+        self.engine.messages.put(SlicePartition(self.stream, slice_read, rest))
         return True

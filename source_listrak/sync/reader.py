@@ -50,23 +50,31 @@ class Slice:
     """One unit of concurrency and of checkpointing.
 
     :param key: its place in the order of generation
-    :param label: its name in log lines; no personal data
     :param subject: the list, message or conversation that it is about; None: the login
     :param arguments: of the request, but the page
     :param added: columns that the rows do not carry themselves
     :param read_to: until when it was read before; None: never
-    :param minimum: rows that a read of all of it cannot be below, by its counter; None: unknown
+    :param minimum: rows that a read of all of it cannot be below, by its counter
     :param only_lists: rows of other lists are not emitted; None: all are
     """
 
     key: Key
-    label: str
     subject: tuple[str, int] | None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     added: Mapping[str, Any] = field(default_factory=dict)
     read_to: datetime | None = None
-    minimum: int | None = None
+    minimum: int = 0
     only_lists: Collection[int] | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in log lines, without personal data."""
+        return label(*(self.subject or ("account", 0)))
+
+
+def label(kind: str, ident: int) -> str:
+    """Return the name of a list, message, conversation or the account in log lines."""
+    return "the account" if kind == "account" else f"{kind} {ident}"
 
 
 class PageSource(Protocol):

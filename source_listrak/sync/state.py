@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, ValidationError
 
+from source_listrak.errors import config_error
+
 VERSION = 2
 """Version of the state's format."""
 
@@ -97,22 +99,21 @@ class StreamState(BaseModel, frozen=True):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class FutureStateVersion(Exception):
-    """The state was written by a later version of the connector."""
-
-
-def load(state: Mapping[str, Any]) -> tuple[StreamState | None, str]:
-    """Return a state, None where there is none, and what the log says about it.
+def load(state: Mapping[str, Any], stream: str) -> tuple[StreamState | None, str]:
+    """Return the state of a stream, None where there is none, and what the log says about it.
 
     What cannot be understood never skips data: it counts as no state.
 
-    :raises FutureStateVersion: the state was written by a later version of the connector
+    :raises AirbyteTracedException: a configuration error: a later version of the connector wrote it
     """
     if not state or set(state) == {"__ab_no_cursor_state_message"}:
         return None, ""
     version = state.get("version")
     if isinstance(version, (int, float)) and version > VERSION:
-        raise FutureStateVersion(version)
+        raise config_error(
+            f"The state of {stream} was written by a later version of this connector (format "
+            f"{version}). Upgrade the connector, or reset the stream."
+        )
     if version == 1:
         return None, "The state has the format of an earlier version; reading from the start date."
     if version != VERSION:

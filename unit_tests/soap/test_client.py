@@ -21,10 +21,10 @@ from source_listrak.soap.client import (
     SoapClient,
 )
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER
-from source_listrak.soap.faults import Action, Fault, ListrakError
+from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.soap.wire import Limits, Response, TransportError
+from source_listrak.soap.wire import Limits, Response
 from unit_tests.soap.pages import LISTS, OPENS, exception, fault, open_row, page
 from unit_tests.soap.test_throttle import FakeClock
 
@@ -91,7 +91,7 @@ class Service:
         self,
         *answers: Response | Exception,
         policy: RetryPolicy = READ_POLICY,
-        login: Response | Exception | None = LOGIN_OK,
+        login: Response | Exception = LOGIN_OK,
         password: str = PASSWORD,
     ) -> None:
         """Answer in turn, the last answer for ever."""
@@ -112,13 +112,12 @@ class Service:
             transport=self.transport,
             logger=logging.getLogger("service"),
             limits=Limits(),
-            login=self._log_in if login is not None else None,
+            login=self._log_in,
         )
 
     def _answer(self, body: bytes) -> Response | Exception:
         if body.startswith(b"<Login>"):
             self.logins += 1
-            assert self._login is not None
             return self._login
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
@@ -164,14 +163,14 @@ def test_a_failing_request_is_tried_at_least_6_times_over_at_least_2_minutes(
 
 
 def test_6_attempts_are_made_however_long_each_takes() -> None:
-    service = Service(TransportError(faults.TIMEOUT))
+    service = Service(RequestError(faults.TIMEOUT))
     service.transport.takes = 120.0
     assert service.error().fault is faults.TIMEOUT
     assert service.requests == 6
 
 
 def test_a_check_gives_up_within_its_deadline_counted_from_the_start_of_the_client() -> None:
-    service = Service(Response(503, b"", retry_after=8.0), policy=CHECK_POLICY, login=None)
+    service = Service(Response(503, b"", retry_after=8.0), policy=CHECK_POLICY)
     service.clock.now += 10
     began = service.clock.now
     assert service.error().fault is faults.UNAVAILABLE
@@ -265,7 +264,7 @@ def test_waits_grow_jitter_upwards_and_are_bounded() -> None:
         (Response(200, DOCTYPE), faults.REFUSED_XML),
         (Response(500, DOCTYPE), faults.REFUSED_XML),
         (Response(200, b"<a/>" * 2**22), faults.TOO_LARGE),
-        (TransportError(faults.TLS), faults.TLS),
+        (RequestError(faults.TLS), faults.TLS),
     ],
 )
 def test_a_response_without_rows_is_classified_by_its_body_before_its_status(
@@ -401,7 +400,7 @@ def test_five_gone_reports_in_a_row_mean_that_the_service_is_gone_when_the_login
 
 
 def test_five_failed_reports_in_a_row_are_an_outage_when_the_login_fails() -> None:
-    service = Service(Response(500, b"", PLAIN), login=TransportError(faults.TIMEOUT))
+    service = Service(Response(500, b"", PLAIN), login=RequestError(faults.TIMEOUT))
     assert _ends_of(service, range(5)) == ["server_error"] * 4 + ["outage"]
     assert service.breaker.error is not None
     assert service.breaker.error.detail == "last fault: server_error"
@@ -420,7 +419,7 @@ def test_a_login_that_is_refused_meanwhile_stops_the_sync_with_its_own_error() -
 
 
 def test_one_message_that_fails_in_many_tables_is_no_outage() -> None:
-    service = Service(Response(500, b"", PLAIN), login=TransportError(faults.TIMEOUT))
+    service = Service(Response(500, b"", PLAIN), login=RequestError(faults.TIMEOUT))
     for _ in range(20):
         assert service.error(("message", 7)).fault is faults.SERVER_ERROR
     assert service.logins == 0

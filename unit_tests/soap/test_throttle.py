@@ -9,13 +9,7 @@ import pytest
 
 from source_listrak.soap import faults
 from source_listrak.soap.faults import ListrakError
-from source_listrak.soap.throttle import (
-    FAILURES_IN_A_ROW,
-    CircuitBreaker,
-    Clock,
-    FailureStreak,
-    Throttle,
-)
+from source_listrak.soap.throttle import CircuitBreaker, Clock, Throttle
 
 
 class FakeClock(Clock):
@@ -172,22 +166,3 @@ def test_an_interruption_stops_the_sync_and_is_transient() -> None:
     breaker.interrupt()
     assert breaker.error is not None
     assert breaker.error.fault is faults.INTERRUPTED
-
-
-def test_five_different_subjects_without_a_success_between_complete_a_streak() -> None:
-    streak = FailureStreak()
-    assert [streak.failed(number) for number in range(FAILURES_IN_A_ROW)] == [False] * 4 + [True]
-    assert [streak.failed(number) for number in range(FAILURES_IN_A_ROW)] == [False] * 4 + [True]
-
-
-def test_one_subject_that_fails_often_is_no_streak() -> None:
-    streak = FailureStreak()
-    assert not any(streak.failed(("message", 7)) for _ in range(100))
-
-
-def test_a_success_ends_the_streak() -> None:
-    streak = FailureStreak()
-    for number in range(100):
-        assert not streak.failed(number)
-        if number % 4 == 3:
-            streak.succeeded()

@@ -47,7 +47,7 @@ def remarks(state: StreamState, **values: Any) -> str:
 
 def stored(state: StreamState) -> StreamState:
     """Return a state as the next sync reads it."""
-    loaded, _ = load(json.loads(json.dumps(state.as_json())))
+    loaded, _ = load(json.loads(json.dumps(state.as_json())), "lists")
     assert loaded is not None
     return loaded
 

@@ -29,7 +29,7 @@ from source_listrak.sync.reader import (
 )
 from source_listrak.tables import TABLES, Table
 
-SLICE = Slice((1, 7), "message 7", ("message", 7), added={"MsgID": 7})
+SLICE = Slice((1, 7), ("message", 7), added={"MsgID": 7})
 PART_PAGES = 8
 STAYS, DEPARTS = TABLES["message_opens"], TABLES["subscribed_contacts"]
 TOLERANT = TABLES["message_sends"]

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_listrak.sync.state import (
     OWED_LIMIT,
     Checkpoint,
-    FutureStateVersion,
     Key,
     Owed,
     Running,
@@ -179,7 +179,7 @@ def test_an_open_list_keeps_its_slices_open() -> None:
 
 
 def test_a_state_survives_json() -> None:
-    assert load(as_airbyte_returns_it(full_state())) == (full_state(), "")
+    assert load(as_airbyte_returns_it(full_state()), "lists") == (full_state(), "")
 
 
 def test_an_owed_slice_that_was_never_read_survives_json() -> None:
@@ -197,18 +197,18 @@ def floats(value: Any) -> Any:
 
 
 def test_a_state_whose_integers_became_floats_is_the_same() -> None:
-    assert load(floats(as_airbyte_returns_it(full_state()))) == (full_state(), "")
+    assert load(floats(as_airbyte_returns_it(full_state())), "lists") == (full_state(), "")
 
 
 def test_nulls_are_as_if_they_were_left_out() -> None:
     state = full_state().model_copy(update={"running": None, "synced_to": None})
     nulls = {"running": None, "synced_to": None}
-    assert load(as_airbyte_returns_it(state) | nulls) == (state, "")
+    assert load(as_airbyte_returns_it(state) | nulls, "lists") == (state, "")
 
 
 def test_an_instant_with_an_offset_is_kept() -> None:
     state = as_airbyte_returns_it(full_state()) | {"synced_to": "2026-02-28T14:00:00+02:00"}
-    loaded, _ = load(state)
+    loaded, _ = load(state, "lists")
     assert loaded is not None
     assert loaded.as_json()["synced_to"] == "2026-02-28T12:00:00Z"
 
@@ -230,13 +230,13 @@ def test_the_state_of_a_large_account_is_small() -> None:
 
 @pytest.mark.parametrize("state", [{}, {"__ab_no_cursor_state_message": True}])
 def test_no_state_is_nothing_to_remark_on(state: dict[str, Any]) -> None:
-    assert load(state) == (None, "")
+    assert load(state, "lists") == (None, "")
 
 
 @pytest.mark.parametrize("version", [3, 2.5, 10**20])
 def test_a_state_of_a_later_version_is_refused(version: Any) -> None:
-    with pytest.raises(FutureStateVersion):
-        load(as_airbyte_returns_it(full_state()) | {"version": version})
+    with pytest.raises(AirbyteTracedException, match="lists was written by a later version"):
+        load(as_airbyte_returns_it(full_state()) | {"version": version}, "lists")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_state_of_a_later_version_is_refused(version: Any) -> None:
     ],
 )
 def test_a_state_that_is_not_understood_says_so(state: dict[str, Any], reason: str) -> None:
-    loaded, remark = load(state)
+    loaded, remark = load(state, "lists")
     assert loaded is None
     assert reason in remark
     assert "from the start date" in remark
@@ -280,7 +280,7 @@ def test_a_state_that_is_not_understood_says_so(state: dict[str, Any], reason: s
     ],
 )
 def test_a_damaged_state_never_skips_data(damage: dict[str, Any]) -> None:
-    loaded, remark = load(as_airbyte_returns_it(full_state()) | damage)
+    loaded, remark = load(as_airbyte_returns_it(full_state()) | damage, "lists")
     assert loaded is None
     assert "damaged" in remark
 
@@ -301,5 +301,5 @@ def test_any_json_is_understood_or_remarked_on(changes: dict[str, Any]) -> None:
     version = changes.get("version")
     if isinstance(version, (int, float)) and version > 2:
         del changes["version"]
-    loaded, remark = load({**full_state().as_json(), **changes})
+    loaded, remark = load({**full_state().as_json(), **changes}, "lists")
     assert (loaded is None) == bool(remark)
