@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from source_listrak.config import ListrakConfig
+from source_listrak.sync import windows
 from source_listrak.sync.state import Done, Key, Owed, Running, StreamState
-from source_listrak.sync.windows import CYCLE, Visit, next_due, visits
 from source_listrak.tables import Table
 
 GONE_FOR_LONG = timedelta(days=30)
@@ -63,7 +63,7 @@ class StreamPlan:
             owed is not None
             and owed.gone
             and self.end - owed.noticed > GONE_FOR_LONG
-            and next_due(key, self.before.synced_to or owed.noticed, self.end) is None
+            and windows.next_due(key, self.before.synced_to or owed.noticed, self.end) is None
         )
 
     def pending(self, list_ids: Iterable[int]) -> list[int]:
@@ -74,18 +74,39 @@ class StreamPlan:
             if not (self.is_postponed((one,)) or self.running.is_list_done(one))
         ]
 
-    def visits(self, list_id: int, table: Table) -> list[Visit]:
-        """Return which messages of a list this sync reads for a table."""
-        read_to = self.read_to(list_id)
-        return visits(
-            list_id,
-            since=(self.running if read_to is None else self.before).since,
-            read_to=read_to,
-            until=self.end,
-            recent=max(table.recent, self.lookback),
-            monthly=table.monthly,
-            zone=self.zone,
-        )
+    def visits(self, list_id: int, table: Table) -> list[windows.Visit]:
+        """Return which messages of a list this sync reads, ascending by the date they were sent.
+
+        Recent messages are read on every sync, from `read_to` on. Older ones are revisited by
+        month of sending, each (list, month) once in a `CYCLE`, when one of its instants lies in
+        (read_to, end]::
+
+            instants of one month     ┊     ●──────────CYCLE────────────●                    ●
+                                      ┊  previous                     due
+            ──────────────────────────┴──────┴──┬───────────────────────┴──┬───────▶ time
+                                             read_to                      end
+                                      └ lookback ┘
+            its activity is read from [previous − lookback .............. end)
+
+        The previous instant was not after `read_to`, so the sync that was due then read up to its
+        own window's end, which lies after that instant: nothing lies between the two windows,
+        whatever the gap between the syncs. What was recent at the last sync was read up to
+        `read_to`, too.
+        """
+        read_to, zone = self.read_to(list_id), self.zone
+        start = windows.wall_start((self.before if read_to else self.running).since, zone)
+        last = windows.wall_end(self.end, zone) + windows.MARGIN
+        if read_to is None:
+            return [windows.Visit(windows.Window(start, last), None)]
+        border = max(start, windows.wall_start(read_to - max(table.recent, self.lookback), zone))
+        found = []
+        while table.monthly and start < border:
+            end = min(windows.next_month(start), border)
+            due = windows.next_due((list_id, start.year, start.month), read_to, self.end)
+            if due is not None:
+                found.append(windows.Visit(windows.Window(start, end), due - windows.CYCLE))
+            start = end
+        return [*found, windows.Visit(windows.Window(border, last), read_to)]
 
     def state(self, lists: Iterable[int], owed: Iterable[Owed], done: Done | None) -> StreamState:
         """Return the state of the window: running, or complete, when it collapses to one instant.
@@ -138,7 +159,7 @@ def make_plan(
         remarks.append(f"Resuming the window that ends {running.end:%Y-%m-%dT%H:%M:%SZ}.")
     floor = running.since
     if synced_to is not None and config.start_date is None:
-        floor = max(before.since, min(floor, config.since(synced_to) - CYCLE - lookback))
+        floor = max(before.since, min(floor, config.since(synced_to) - windows.CYCLE - lookback))
     covered = {"since": floor, "synced_to": synced_to, "lists": before.lists}
     owed = {one.key: one for one in before.owed}
     plan = StreamPlan(nothing.model_copy(update=covered), running, owed, lookback, config.zone)

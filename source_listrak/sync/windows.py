@@ -1,4 +1,4 @@
-"""Which spans of time a sync requests: pure functions of instants, months and ids.
+"""The spans of time that a sync requests: pure functions of instants, months and ids.
 
 Instants are aware datetimes in UTC. Listrak compares and writes wall-clock times of the account's
 time zone without an offset, so requests carry wall-clock times: naive datetimes, here and in
@@ -122,55 +122,6 @@ class Visit(NamedTuple):
     read_to: datetime | None
 
 
-def visits(
-    list_id: int,
-    *,
-    since: datetime,
-    read_to: datetime | None,
-    until: datetime,
-    recent: timedelta,
-    monthly: bool,
-    zone: ZoneInfo,
-) -> list[Visit]:
-    """Return which messages of a list a sync reads, ascending by the date they were sent.
-
-    Recent messages are read on every sync, from `read_to` on. Older ones are revisited by month of
-    sending, each (list, month) once in a `CYCLE`, when one of its instants lies in
-    (read_to, until]::
-
-        instants of one month     ┊     ●──────────CYCLE────────────●                    ●
-                                  ┊  previous                     due
-        ──────────────────────────┴──────┴──┬───────────────────────┴──┬───────▶ time
-                                         read_to                     until
-                                  └ lookback ┘
-        its activity is read from [previous − lookback ............... until)
-
-    The previous instant was not after `read_to`, so the sync that was due then read up to its own
-    window's end, which lies after that instant: nothing lies between the two windows, whatever the
-    gap between the syncs. What was recent at the last sync was read up to `read_to`, too.
-
-    :param since: the start date
-    :param read_to: until when the list was read; None: all messages since the start date
-    :param until: the window's end
-    :param recent: messages sent in this time before `read_to` are recent
-    :param monthly: whether older messages are revisited
-    """
-    first, last = wall_start(since, zone), wall_end(until, zone) + MARGIN
-    if read_to is None:
-        return [Visit(Window(first, last), None)]
-    border = max(first, wall_start(read_to - recent, zone))
-    found = []
-    start = first
-    while monthly and start < border:
-        end = min(_next_month(start), border)
-        due = next_due((list_id, start.year, start.month), read_to, until)
-        if due is not None:
-            found.append(Visit(Window(start, end), due - CYCLE))
-        start = end
-    found.append(Visit(Window(border, last), read_to))
-    return found
-
-
 def visit_finder(found: list[Visit], zone: ZoneInfo) -> Callable[[int], Visit | None]:
     """Return a function from a send date to the visit it falls into.
 
@@ -189,6 +140,7 @@ def visit_finder(found: list[Visit], zone: ZoneInfo) -> Callable[[int], Visit | 
     return find
 
 
-def _next_month(wall: datetime) -> datetime:
+def next_month(wall: datetime) -> datetime:
+    """Return the start of the month after a wall-clock time."""
     first = wall.replace(day=1, hour=0, minute=0, second=0)
     return (first + timedelta(days=32)).replace(day=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from source_listrak.sync.plan import StreamPlan
+from source_listrak.sync.state import Running, StreamState
 from source_listrak.sync.windows import (
     CYCLE,
     LONGEST_SPAN,
@@ -20,10 +23,10 @@ from source_listrak.sync.windows import (
     next_due,
     to_micros,
     visit_finder,
-    visits,
     wall_end,
     wall_start,
 )
+from source_listrak.tables import TABLES
 
 NEW_YORK, UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 ZONES = st.sampled_from(
@@ -31,7 +34,6 @@ ZONES = st.sampled_from(
 )
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-RECENT = 30 * DAY
 
 
 def at(text: str) -> datetime:
@@ -69,15 +71,12 @@ def find_visits(
     zone: ZoneInfo = UTC,
     monthly: bool = True,
 ) -> list[Visit]:
-    return visits(
-        list_id,
-        since=since,
-        read_to=read_to,
-        until=until,
-        recent=RECENT,
-        monthly=monthly,
-        zone=zone,
+    before = StreamState(
+        since=since, test_messages=True, time_zone=zone.key, synced_to=read_to, lists=(list_id,)
     )
+    running = Running(end=until, full_refresh=False, since=since, lists=())
+    plan = StreamPlan(before, running, {}, DAY, zone)
+    return plan.visits(list_id, replace(TABLES["message_opens"], monthly=monthly))
 
 
 # The wall clock
