@@ -59,20 +59,14 @@ class StreamPlan:
     def is_postponed(self, key: Key) -> bool:
         """Return whether a slice that has been gone for long is not due in this sync."""
         owed = self.owed.get(key)
-        return (
-            owed is not None
-            and owed.gone
-            and self.end - owed.noticed > GONE_FOR_LONG
-            and windows.next_due(key, self.before.synced_to or owed.noticed, self.end) is None
-        )
+        if owed is None or not owed.gone or self.end - owed.noticed <= GONE_FOR_LONG:
+            return False
+        return windows.next_due(key, self.before.synced_to or owed.noticed, self.end) is None
 
     def pending(self, list_ids: Iterable[int]) -> list[int]:
         """Return the lists that may have slices to read, without what is done or postponed."""
-        return [
-            one
-            for one in list_ids
-            if not (self.is_postponed((one,)) or self.running.is_list_done(one))
-        ]
+        is_done = self.running.is_list_done
+        return [one for one in list_ids if not (is_done(one) or self.is_postponed((one,)))]
 
     def visits(self, list_id: int, table: Table) -> list[windows.Visit]:
         """Return which messages of a list this sync reads, ascending by the date they were sent.

@@ -252,10 +252,8 @@ class SliceRead:
                 seen.repeated_rows += len(rows)
             seen.pages.add(page)
             seen.blank_pages = 0 if is_telling else seen.blank_pages + 1
-            is_loop = seen.repeated_rows >= REPEATED_ROWS_LIMIT
-            is_loop = is_loop or seen.blank_pages > BLANK_PAGES_LIMIT
-        if is_loop:
-            raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
+            if seen.repeated_rows >= REPEATED_ROWS_LIMIT or seen.blank_pages > BLANK_PAGES_LIMIT:
+                raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
 
     def _drop_known(self, rows: Rows, number: int) -> None:
         """Drop the rows that the pass before had on this page or around it.
