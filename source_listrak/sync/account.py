@@ -47,7 +47,7 @@ class SharedReport:
     :param fetch: requests the report of a list in a window
     :param windows: the windows of a list that this sync needs; None: the whole report
     :param list_ids: all lists of this sync, ascending
-    :param kept: the lists whose rows a selected table will take; only those are kept
+    :param kept: the lists whose rows a selected table will take; only those are kept, until then
     :param columns: those of the id, of the date (empty: there is none), and of counters
     :param ahead: lists that are fetched ahead, and lists whose rows may wait to be taken
     :param on_complete: called when the last list is fetched, with the number of parents ("all") and

@@ -65,7 +65,7 @@ def to_micros(instant: datetime) -> int:
 
 
 def _walls(instant: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Return an instant by the offsets of both readings of the time that the clock shows then.
+    """Return the wall-clock times of an instant by the offsets of both readings of its local time.
 
     They differ only in the repeated hour; a clock never shows a time of the missing hour.
     """
