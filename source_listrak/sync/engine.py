@@ -222,10 +222,8 @@ class StateCursor(Cursor):
         with self._lock:
             owed = [self._owed[key] for key in sorted(self._owed)]
             is_complete = self._is_complete
-        to, open_keys = self._checkpoint.snapshot()
-        return self._plan.state(
-            self._lists, owed, to=to, open_keys=open_keys, complete=is_complete
-        ).as_json()
+        done = None if is_complete else self._checkpoint.snapshot()
+        return self._plan.state(self._lists, owed, done).as_json()
 
     def begin(self, slice_: Slice) -> bool:
         """Note that a slice is going to be read; return False when it is done already."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from source_listrak.config import ListrakConfig
-from source_listrak.sync.state import Key, Owed, Running, StreamState
+from source_listrak.sync.state import Done, Key, Owed, Running, StreamState
 from source_listrak.sync.windows import CYCLE, Visit, next_due, visits
 from source_listrak.tables import Table
 
@@ -87,27 +87,19 @@ class StreamPlan:
             zone=self.zone,
         )
 
-    def state(
-        self,
-        lists: Iterable[int],
-        owed: Iterable[Owed],
-        *,
-        to: Key | None = None,
-        open_keys: tuple[Key, ...] = (),
-        complete: bool = False,
-    ) -> StreamState:
+    def state(self, lists: Iterable[int], owed: Iterable[Owed], done: Done | None) -> StreamState:
         """Return the state of the window: running, or complete, when it collapses to one instant.
 
         :param lists: the lists of this window
-        :param to: all slices up to this one are done
-        :param open_keys: except these
+        :param done: what is done of it; None: all
         """
         listed = tuple(sorted(lists))
         before = self.before.model_copy(update={"owed": tuple(owed)})
-        if complete:
+        if done is None:
             return before.model_copy(update={"synced_to": self.end, "lists": listed})
-        done = {"lists": listed, "to": to, "open": open_keys}
-        return before.model_copy(update={"running": self.running.model_copy(update=done)})
+        to, open_keys = done
+        running = self.running.model_copy(update={"lists": listed, "to": to, "open": open_keys})
+        return before.model_copy(update={"running": running})
 
 
 def make_plan(

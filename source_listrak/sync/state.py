@@ -28,6 +28,10 @@ Key = Annotated[tuple[int, ...], Field(min_length=1)]
 """A slice: (list,), (list, message) or (list, conversation); slices are generated ascending."""
 
 
+Done = tuple[Key | None, tuple[Key, ...]]
+"""What is done of a window: all slices up to the first key, except the others; None: none."""
+
+
 class Owed(NamedTuple):
     """A slice that could not be read.
 
@@ -146,7 +150,7 @@ class Checkpoint:
         with self._lock:
             self._open.discard(key)
 
-    def snapshot(self) -> tuple[Key | None, tuple[Key, ...]]:
+    def snapshot(self) -> Done:
         """Return `to` and what is open up to it, at most `OWED_LIMIT` slices.
 
         What lies behind the first slice too many is read again by the next attempt.

@@ -61,7 +61,7 @@ def completed(
     **values: Any,
 ) -> StreamState:
     """Return the state after a complete sync at an instant."""
-    return stored(plan(before, now=at, **values).state(lists, owed, complete=True))
+    return stored(plan(before, now=at, **values).state(lists, owed, None))
 
 
 def cut(
@@ -74,7 +74,7 @@ def cut(
 ) -> StreamState:
     """Return the state of a sync that was cut after (2, 7), with (1, 5) still open."""
     begun = plan(before, now=at, **values)
-    return stored(begun.state(lists, owed, to=(2, 7), open_keys=((1, 5),)))
+    return stored(begun.state(lists, owed, ((2, 7), ((1, 5),))))
 
 
 def starts(made: StreamPlan, list_id: int = 1) -> datetime:
@@ -177,18 +177,18 @@ def test_a_resumed_sync_leaves_a_list_that_appeared_to_the_next_one() -> None:
     resumed = plan(cut(completed()))
     lists = resumed.list_ids([1, 2, 3])
     assert lists == [1, 2]
-    then = stored(resumed.state(lists, (), complete=True))
+    then = stored(resumed.state(lists, (), None))
     assert starts(plan(then, now=NOW + DAY), 3) == START
 
 
 def test_a_list_that_vanished_while_a_window_was_resumed_is_not_covered() -> None:
     resumed = plan(cut(completed()))
-    then = stored(resumed.state(resumed.list_ids([2]), (), complete=True))
+    then = stored(resumed.state(resumed.list_ids([2]), (), None))
     assert starts(plan(then, now=NOW + DAY), 1) == START
 
 
 def test_lists_that_an_attempt_finished_are_not_pending() -> None:
-    state = plan(now=NOW - HOUR).state([1, 2, 3], (), to=(2, 7))
+    state = plan(now=NOW - HOUR).state([1, 2, 3], (), ((2, 7), ()))
     assert plan(stored(state)).pending([1, 2, 3]) == [2, 3]
     assert plan(cut(lists=[1, 2, 3])).pending([1, 2, 3]) == [1, 2, 3]  # (1, 5) is open
 
@@ -290,7 +290,7 @@ def test_a_message_that_leaves_a_default_start_date_is_read_until_then(
             # The hour is the one that a clock can be put back by.
             assert begins <= max(read_to - made.lookback, sent + HOUR)
             read_to = now
-        state = stored(made.state([list_id], (), complete=True))
+        state = stored(made.state([list_id], (), None))
     # Also what happened just before and was recorded late.
     assert read_to >= min(leaves + made.lookback, now - CYCLE)
 
@@ -335,7 +335,7 @@ def test_what_has_been_gone_for_long_is_requested_once_in_a_cycle(key: Key) -> N
         made = plan(state, now=NOW + day * DAY)
         requested.append(not made.is_postponed(key))
         assert (made.pending([1, 2]) == [1, 2]) == (requested[-1] or len(key) > 1)
-        state = stored(made.state([1, 2], made.owed.values(), complete=True))
+        state = stored(made.state([1, 2], made.owed.values(), None))
     assert sum(requested[:7]) == sum(requested[7:]) == 1
 
 
@@ -350,7 +350,7 @@ def test_other_owed_slices_are_requested_on_every_sync(noticed: datetime, gone: 
 def test_a_postponed_slice_is_postponed_in_every_attempt_of_a_window() -> None:
     owed = [Owed((1, ident), None, NOW - GONE_FOR_LONG - 9 * DAY, True) for ident in range(50)]
     first = plan(completed(owed=owed))
-    resumed = plan(stored(first.state([1], owed)), now=NOW + 3 * DAY)
+    resumed = plan(stored(first.state([1], owed, (None, ()))), now=NOW + 3 * DAY)
     keys = [one.key for one in owed]
     assert resumed.end == first.end
     assert [*map(resumed.is_postponed, keys)] == [*map(first.is_postponed, keys)]
@@ -382,16 +382,16 @@ def test_no_instant_of_a_message_lies_between_two_reads_whatever_ends_a_sync(
         find = visit_finder(made.visits(list_id, OPENS), made.zone)
         visit = find(to_micros(sent))
         if outcome == "cut":
-            state = stored(made.state([list_id], made.owed.values()))
+            state = stored(made.state([list_id], made.owed.values(), (None, ())))
         elif outcome == "owed":
             owed = made.owed.get((list_id,)) or Owed(
                 (list_id,), made.read_to(list_id), made.end, False
             )
-            state = stored(made.state([list_id], [owed], complete=True))
+            state = stored(made.state([list_id], [owed], None))
         else:
             if visit is not None:
                 begins = made.start(visit.read_to)
                 assert begins <= max(read_to - timedelta(days=lookback), START)
                 read_to = made.end
             assert made.end - read_to <= CYCLE
-            state = stored(made.state([list_id], (), complete=True))
+            state = stored(made.state([list_id], (), None))
