@@ -229,18 +229,14 @@ def _read(response: Response, parse: Parse) -> Page:
     :raises RequestError: there is none
     """
     status, detail = response.status, ""
-    by_status = faults.classify_status(status, is_html=False)
     try:
         page = parse(response)
-        if by_status is None:
+        fault = faults.classify_status(status, None)
+        if fault is None:
             return page
-        # Only a body that is not SOAP means that a report is gone.
-        fault = faults.SERVER_ERROR if by_status is faults.REPORT_GONE else by_status
     except RequestError as error:
-        fault, detail = error.fault, error.detail
-        if fault in (faults.MALFORMED, faults.HTML_PAGE):
-            by_status = faults.classify_status(status, is_html=fault is faults.HTML_PAGE)
-            fault, detail = (by_status, "") if by_status else (fault, detail)
-        elif by_status and by_status.slows_down and fault.action is Action.RETRY:
-            fault = by_status
+        fault = faults.classify_status(status, error.fault) or error.fault
+        # What is wrong with a body that is not SOAP does not matter where its status says more.
+        if fault is error.fault or error.fault is not faults.MALFORMED:
+            detail = error.detail
     raise RequestError(fault, detail if status == 200 else f"HTTP {status} {detail}".strip())

@@ -211,16 +211,23 @@ def classify_text(text: str, otherwise: Fault) -> Fault:
     return find_token(text) or (PERMISSION if _PERMISSION.search(text) else otherwise)
 
 
-def classify_status(status: int, *, is_html: bool) -> Fault | None:
-    """Classify by the HTTP status alone; None for a 200, whose body decides."""
-    decided = {404: REPORT_GONE, 407: PROXY_LOGIN, 429: RATE_LIMITED, 503: UNAVAILABLE}
-    if status in decided:
-        return decided[status]
+def classify_status(status: int, by_body: Fault | None) -> Fault | None:
+    """Return the fault that an HTTP status decides, None where the body decides.
+
+    :param by_body: what the body means, None for rows
+    """
+    decided = {404: REPORT_GONE, 407: PROXY_LOGIN, 429: RATE_LIMITED, 503: UNAVAILABLE}.get(status)
+    if by_body and by_body not in (MALFORMED, HTML_PAGE):
+        return decided if status in (429, 503) and by_body.action is Action.RETRY else None
+    if decided is REPORT_GONE and not by_body:
+        return SERVER_ERROR  # only a body that is not SOAP means that a report is gone
+    if decided or status == 200:
+        return decided
     if 300 <= status < 400:
         return REDIRECT
-    if is_html:
-        return HTML_PAGE
-    return {200: None, 401: PERMISSION, 403: PERMISSION}.get(status, SERVER_ERROR)
+    if by_body is HTML_PAGE:
+        return None
+    return PERMISSION if status in (401, 403) else SERVER_ERROR
 
 
 _LOOKED_AT = 500

@@ -97,7 +97,7 @@ def test_any_other_text_is_an_ordinary_fault(text: str) -> None:
 @pytest.mark.parametrize(
     ("status", "is_html", "fault"),
     [
-        (200, False, None),
+        (200, False, faults.MALFORMED),
         (200, True, faults.HTML_PAGE),
         (301, False, faults.REDIRECT),
         (302, True, faults.REDIRECT),
@@ -118,10 +118,34 @@ def test_any_other_text_is_an_ordinary_fault(text: str) -> None:
         (504, False, faults.SERVER_ERROR),
     ],
 )
-def test_a_status_decides_where_the_body_says_nothing(
-    status: int, is_html: bool, fault: Fault | None
+def test_a_status_decides_where_the_body_is_not_soap(
+    status: int, is_html: bool, fault: Fault
 ) -> None:
-    assert classify_status(status, is_html=is_html) is fault
+    by_body = faults.HTML_PAGE if is_html else faults.MALFORMED
+    assert (classify_status(status, by_body) or by_body) is fault
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (200, None),
+        (302, faults.REDIRECT),
+        (403, faults.PERMISSION),
+        (404, faults.SERVER_ERROR),
+        (429, faults.RATE_LIMITED),
+        (500, faults.SERVER_ERROR),
+    ],
+)
+def test_rows_count_with_status_200_alone(status: int, fault: Fault | None) -> None:
+    assert classify_status(status, None) is fault
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404, 407, 429, 500, 503])
+def test_what_the_service_says_counts_before_its_status(status: int) -> None:
+    assert classify_status(status, faults.INVALID_LOGON) is None
+    assert classify_status(status, faults.PERMISSION) is None
+    overload = {429: faults.RATE_LIMITED, 503: faults.UNAVAILABLE}.get(status)
+    assert classify_status(status, faults.OTHER_FAULT) is overload
 
 
 CONFIG = FailureType.config_error

@@ -81,6 +81,7 @@ def test_what_is_not_an_envelope_is_malformed_and_its_text_is_not_in_the_error(b
         b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
         b"<html><head><title>502</title></head><body>Bad Gateway<br></body></html>",
         b"<HTML></HTML>",
+        b'<html><head><meta charset="iso-8859-1"></head><body>Arr\xeat\xe9</body></html>',
         b"<h1>Maintenance<br>",
     ],
 )
