@@ -22,10 +22,12 @@ WORKDIR /airbyte/integration_code
 COPY --from=dependencies /venv /venv
 COPY --from=code /code /venv
 COPY main.py ./
-# MALLOC_ARENA_MAX: glibc otherwise keeps an arena per thread, about 50 MB with 20 workers.
+# glibc otherwise keeps an arena per thread, about 50 MB with 20 workers, and the memory of freed
+# responses, about 30 MB.
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MALLOC_ARENA_MAX=2 \
+    MALLOC_TRIM_THRESHOLD_=131072 \
     AIRBYTE_ENTRYPOINT="python /airbyte/integration_code/main.py"
 USER airbyte
 ENTRYPOINT ["python", "/airbyte/integration_code/main.py"]

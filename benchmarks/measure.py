@@ -16,7 +16,7 @@ from typing import Any
 
 from integration_tests.harness import ROOT, files
 
-ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
 """As in the image."""
 
 
