@@ -186,7 +186,6 @@ class Checker:
         zone = self._config.zone
         session = Session(
             self._client(_OneResponse(Response(200, b""))),
-            CircuitBreaker(),
             DateReader(zone),
             ZoneWatch(zone, lambda: _NOW),
             self._logger,

@@ -42,7 +42,7 @@ class LoginStream(AccountStream):
 
         :raises ListrakError: the login failed, or the lists could not be read
         """
-        return self._fetch(Slice(key=(ACCOUNT,), subject=None)).rows
+        return self.fetch_page(Slice(key=(ACCOUNT,), subject=None)).rows
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield what the login brought, of the lists to replicate."""

@@ -16,7 +16,6 @@ from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.rows import Page, RowReader
-from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
 from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import FailedSlice
@@ -33,13 +32,12 @@ class Session:
     """What the streams of one run share.
 
     :param now: returns the present instant in UTC
-    :param counts: of the requests that are not made for one table alone
+    :param counts: of the requests of one stream, or of those that streams share
     :param lists: the rows of the lists to replicate, as the login brought them
     :param reports: the reports that other tables are sliced by, by table
     """
 
     client: SoapClient
-    breaker: CircuitBreaker
     dates: DateReader
     watch: ZoneWatch
     logger: logging.Logger
@@ -56,30 +54,20 @@ class ListrakStream(HttpStream):
     response, and `stream_slices` is the slicer of the table's parent. Requests go through the
     client of the whole sync, which holds the credentials, the rate and the retries.
 
-    :param counts: counts the requests of this stream, by default with the shared ones
     :param plan: None where slices are not needed, as for `discover` or the login
     """
 
     def __init__(
-        self,
-        table: Table,
-        config: ListrakConfig,
-        session: Session,
-        counts: StreamCounts | None = None,
-        plan: StreamPlan | None = None,
+        self, table: Table, config: ListrakConfig, session: Session, plan: StreamPlan | None = None
     ) -> None:
         self.table = table
         self.config = config
         self.session = session
-        self.counts = counts or session.counts
+        self.counts = session.counts
         self._plan = plan
+        keys = [column for column in table.key if column not in table.added]
         self._reader = RowReader(
-            table.operation,
-            table.row,
-            schema(table.name),
-            session.dates,
-            date_columns=table.dates,
-            key_columns=[column for column in table.key if column not in table.added],
+            table.operation, table.row, schema(table.name), session.dates, table.dates, keys
         )
         super().__init__()
 
@@ -130,8 +118,8 @@ class ListrakStream(HttpStream):
         **_: Any,
     ) -> bytes:
         """Return the SOAP envelope; the credentials are added on the wire only."""
-        token = next_page_token or {}
-        arguments = {**dict(self.table.constants), **(stream_slice or {}), **token}
+        constants = dict(self.table.constants)
+        arguments = {**constants, **(stream_slice or {}), **(next_page_token or {})}
         return envelope.build(self.table.operation, arguments)
 
     def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
@@ -170,14 +158,7 @@ class ListrakStream(HttpStream):
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice that is not paged."""
-        yield self._fetch(slice_).rows
-
-    def fetch_page(self, slice_: Slice, number: int) -> Page:
-        """Return one page of a slice, 1-based.
-
-        :raises ListrakError: it could not be fetched
-        """
-        return self._fetch(slice_, {"Page": number})
+        yield self.fetch_page(slice_).rows
 
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return nothing: rows of this table stay."""
@@ -220,14 +201,19 @@ class ListrakStream(HttpStream):
             "EndDate": wall_end(self.plan.end, zone) + MARGIN,
         }
 
-    def _fetch(self, slice_: Slice, token: Mapping[str, int] | None = None) -> Page:
-        where = f", page {token['Page']}" if token else ""
+    def fetch_page(self, slice_: Slice, number: int | None = None) -> Page:
+        """Return one page of a slice.
+
+        :param number: 1-based; None: the slice is not paged
+        :raises ListrakError: it could not be fetched
+        """
+        operation, token = self.table.operation, {"Page": number} if number else None
         request = Request(
-            operation=self.table.operation,
-            url=self.url_base + self.path(),
-            headers=self.request_headers(),
-            body=self.request_body_data(stream_slice=slice_.arguments, next_page_token=token),
-            label=f"{self.table.operation} of {slice_.label}{where}",
+            operation,
+            self.url_base + self.path(),
+            self.request_headers(),
+            self.request_body_data(slice_.arguments, token),
+            label=f"{operation} of {slice_.label}" + (f", page {number}" if number else ""),
             subject=slice_.subject,
         )
         page = self.session.client.send(request, self.parse_response, self.counts)

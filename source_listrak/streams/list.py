@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,9 +21,8 @@ ANALYTICS_BATCH = 2500
 class ListStream(ListrakStream):
     """Rows of one list: all of them, or those of a span of dates."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._has_no_removals = threading.Event()
+    _has_removals = True
+    """Whether the removals of lists could be read so far."""
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield the list; all of it once in a cycle where rows come and go.
@@ -42,9 +40,9 @@ class ListStream(ListrakStream):
         Two days around now, so that neither the time zone nor the clock matters. A report that
         fails for one list is not requested for the others: its retries can take minutes.
         """
-        if self._has_no_removals.is_set():
+        if not self._has_removals:
             return None
-        removals = ListStream(TABLES["list_removals"], self.config, self.session, self.counts)
+        removals = ListStream(TABLES["list_removals"], self.config, self.session)
         zone, now = self.config.zone, self.session.now()
         arguments = {
             "ListID": slice_.key[0],
@@ -52,19 +50,17 @@ class ListStream(ListrakStream):
             "EndDate": wall_end(now, zone) + MARGIN,
         }
         request = Slice(slice_.key, slice_.subject, arguments)
-        found: set[bytes] = set()
-        number, before = 1, -1
+        found, number, before = set[bytes](), 0, -1
         try:
-            # A page without news is the end, too, should the service repeat its last page.
-            while len(found) > before and (rows := removals.fetch_page(request, number).rows):
-                before = len(found)
-                found.update(map(orjson.dumps, rows))
-                number += 1
+            # A page without news is the end, should the service repeat its last page.
+            while len(found) > before:
+                before, number = len(found), number + 1
+                found.update(map(orjson.dumps, removals.fetch_page(request, number).rows))
         except ListrakError as error:
             if error.fault.action is Action.STOP:
                 raise
             if error.fault.action is not Action.GONE:  # which is about this list alone
-                self._has_no_removals.set()
+                self._has_removals = False
             self.session.logger.warning(
                 f"{self.name}: the removals of {slice_.label} could not be read, so a contact that "
                 "others pushed off the pages while they were read may be missing until the list's "
@@ -90,7 +86,7 @@ class ReportStream(ListStream):
                 "IncludeTestMessages": self.config.include_test_messages,
             }
         parent = {"ListID": list_id}
-        return self._fetch(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
+        return self.fetch_page(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
@@ -133,4 +129,4 @@ class AnalyticsStream(ListStream):
         found = slice_.arguments["MsgIDs"]
         for first in range(0, len(found), ANALYTICS_BATCH):
             batch = found[first : first + ANALYTICS_BATCH]
-            yield self._fetch(replace(slice_, arguments={"MsgIDs": batch})).rows
+            yield self.fetch_page(replace(slice_, arguments={"MsgIDs": batch})).rows
