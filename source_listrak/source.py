@@ -27,7 +27,7 @@ from source_listrak.soap.wire import CurlTransport, Limits, Transport
 from source_listrak.streams import CLASSES, ListrakStream, LoginStream, ReportStream, Session
 from source_listrak.sync import output
 from source_listrak.sync.account import SharedReport
-from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, StateCursor
+from source_listrak.sync.engine import Engine, SliceCursor
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
 from source_listrak.sync.reader import Rows
@@ -66,7 +66,7 @@ class Settings:
     clock: Clock = field(default_factory=Clock)
     read_policy: RetryPolicy = READ_POLICY
     check_policy: RetryPolicy = CHECK_POLICY
-    state_interval: float = STATE_INTERVAL
+    state_interval: float = 10.0
     limits: Limits = field(default_factory=Limits)
     transport: Callable[[Limits], Transport] = CurlTransport
 
@@ -82,13 +82,7 @@ class SourceListrak(cdk.AbstractSource):
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._repository = cdk.InMemoryMessageRepository()
         self._breaker: CircuitBreaker | None = None
-
-    @property
-    def message_repository(self) -> cdk.MessageRepository:
-        """The messages of the thread that writes."""
-        return self._repository
 
     @staticmethod
     def read_config(config_path: str) -> dict[str, Any]:
@@ -223,20 +217,14 @@ class SourceListrak(cdk.AbstractSource):
                 logger.info(f"{name}: {line}")
         _log_start(logger, parsed, len(session.lists), now)
         session = replace(session, reports=_make_reports(parsed, session, plans))
-        engine = Engine(
-            parsed.num_workers,
-            session.client.breaker,
-            output.make_queue(),
-            self._repository,
-            logger,
-            self._settings.state_interval,
-        )
+        breaker, interval = session.client.breaker, self._settings.state_interval
+        engine = Engine(parsed.num_workers, breaker, logger, interval)
         streams = []
         for name, plan in plans.items():
             counts = StreamCounts(name, partial(_emit_rate_limited, engine, name))
             its_own = replace(session, counts=counts)
             streams.append(CLASSES[TABLES[name].parent](TABLES[name], parsed, its_own, plan))
-        self._breaker = engine.breaker
+        self._breaker = breaker
         session.counts.began()
         try:
             with reporting([*(stream.counts for stream in streams), session.counts], logger):
@@ -253,7 +241,7 @@ class SourceListrak(cdk.AbstractSource):
 
 
 def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.AirbyteMessage]:
-    cursors = [StateCursor(stream, engine) for stream in streams]
+    cursors = [SliceCursor(stream, engine) for stream in streams]
     # The CDK logs less than the summary, counts a batch as one record, and logs errors twice.
     logger = engine.logger.getChild("concurrent")
     logger.setLevel(logging.CRITICAL)
@@ -268,7 +256,7 @@ def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.Ai
         queue=engine.messages,
     )
     incomplete: list[str] = []
-    underlying: Any = list(map(partial(_as_concurrent, engine), streams, cursors))
+    underlying: Any = list(map(_as_concurrent, streams, cursors))
     try:
         for message in source.read(underlying):
             status = message.trace.stream_status if message.trace else None
@@ -415,18 +403,11 @@ def _log_found(
         )
 
 
-def _as_concurrent(engine: Engine, stream: ListrakStream, cursor: StateCursor) -> DefaultStream:
+def _as_concurrent(stream: ListrakStream, cursor: SliceCursor) -> DefaultStream:
     """Return a table as the CDK's concurrent source reads it."""
-    column = stream.table.cursor
-    return DefaultStream(
-        partition_generator=SliceGenerator(stream, cursor, engine),
-        name=stream.name,
-        json_schema=stream.get_json_schema(),
-        primary_key=stream.primary_key,
-        cursor_field=cdk.CursorField(column) if column else None,
-        logger=logging.getLogger(f"airbyte.streams.{stream.name}"),
-        cursor=cursor,
-    )
+    schema, key, column = stream.get_json_schema, stream.primary_key, stream.table.cursor
+    field = cdk.CursorField(column) if column else None
+    return DefaultStream(cursor, stream.name, schema, key, field, stream.logger, cursor)
 
 
 def _emit_rate_limited(engine: Engine, stream: str, seconds: float) -> None:
