@@ -230,8 +230,7 @@ class SourceListrak(cdk.AbstractSource):
             with reporting([*(stream.counts for stream in streams), session.counts], logger):
                 yield from _run(streams, engine)
         finally:
-            warning = session.watch.warning()
-            if warning:
+            if warning := session.watch.warning():
                 logger.warning(warning)
 
     def interrupt(self) -> None:

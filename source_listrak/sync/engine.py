@@ -334,8 +334,7 @@ class SliceCursor(Cursor, PartitionGenerator):
             )
         with self._lock:
             self._owed, self._is_complete = owed, True
-        gone = sum(one.gone for one in owed.values())
-        if gone:
+        if gone := sum(one.gone for one in owed.values()):
             self._engine.logger.warning(
                 f"{name}: Listrak has no report for {gone:,} of the messages, conversations or "
                 "lists (404). They were skipped; the next sync will try again."
@@ -357,16 +356,10 @@ class SliceCursor(Cursor, PartitionGenerator):
 
         :param after: seconds that must have passed since the last one
         """
-        # One at a time: an older state must not overtake a newer one.
-        if not self._emitting.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() - self._emitted_at < after:
-                return
-            self._emitted_at = time.monotonic()
-            self._engine.messages.put(output.state_message(self._stream.table.name, self.state))
-        finally:
-            self._emitting.release()
+        with self._emitting:  # an older state must not overtake a newer one
+            if time.monotonic() - self._emitted_at >= after:
+                self._emitted_at = time.monotonic()
+                self._engine.messages.put(output.state_message(self._stream.table.name, self.state))
 
     def ensure_at_least_one_state_emitted(self) -> None:
         """Emit the last state; the CDK calls this on its main thread, also after failures."""
