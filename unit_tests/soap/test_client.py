@@ -24,7 +24,7 @@ from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOL
 from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.soap.wire import Limits, Response
+from source_listrak.soap.wire import Response
 from unit_tests.soap.pages import LISTS, OPENS, exception, fault, open_row, page
 from unit_tests.soap.test_throttle import FakeClock
 
@@ -111,7 +111,6 @@ class Service:
             policy=policy,
             transport=self.transport,
             logger=logging.getLogger("service"),
-            limits=Limits(),
             login=self._log_in,
         )
 
