@@ -84,10 +84,7 @@ class SourceListrak(cdk.AbstractSource):
         self._settings = settings or Settings()
         self._breaker: CircuitBreaker | None = None
 
-    @staticmethod
-    def read_config(config_path: str) -> dict[str, Any]:
-        """Return the content of the configuration file, not yet validated."""
-        return read_config(config_path)
+    read_config = staticmethod(read_config)
 
     @classmethod
     def read_catalog(cls, catalog_path: str) -> Catalog:
@@ -129,23 +126,25 @@ class SourceListrak(cdk.AbstractSource):
         return [CLASSES[table.parent](table, parsed, session) for table in TABLES.values()]
 
     def check_connection(self, logger: logging.Logger, config: Config) -> tuple[bool, Any]:
-        """Prove the login, that lists are visible, and Analytics Access by one report."""
-        try:
-            parsed = ListrakConfig.parse(config)
-            session = self.connect(parsed, self._settings.check_policy, logger)
-            end = wall_end(session.now(), parsed.zone)
-            day = Window(end - timedelta(days=1), end)
-            messages = ReportStream(TABLES["messages"], parsed, session)
-            messages.fetch_report(session.lists[0]["ListID"], day)
-        except AirbyteTracedException as error:
-            return False, error.message
+        """Prove the login, that lists are visible, and Analytics Access by one report.
+
+        :raises AirbyteTracedException: one of them is missing
+        """
+        parsed = ListrakConfig.parse(config)
+        session = self.connect(parsed, self._settings.check_policy, logger)
+        end = wall_end(session.now(), parsed.zone)
+        day = Window(end - timedelta(days=1), end)
+        messages = ReportStream(TABLES["messages"], parsed, session)
+        messages.fetch_report(session.lists[0]["ListID"], day)
         return True, None
 
     def check(self, logger: logging.Logger, config: Config) -> models.AirbyteConnectionStatus:
         """Return the outcome of the check, in a sentence without quotation marks around it."""
-        succeeded, message = self.check_connection(logger, config)
-        status = models.Status.SUCCEEDED if succeeded else models.Status.FAILED
-        return models.AirbyteConnectionStatus(status=status, message=message)
+        try:
+            self.check_connection(logger, config)
+        except AirbyteTracedException as error:
+            return models.AirbyteConnectionStatus(models.Status.FAILED, error.message)
+        return models.AirbyteConnectionStatus(models.Status.SUCCEEDED)
 
     def connect(
         self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger

@@ -11,12 +11,9 @@ from typing import Any
 from airbyte_cdk.sources.streams.http import HttpStream
 
 from source_listrak.config import ListrakConfig
-from source_listrak.soap import envelope
+from source_listrak.soap import envelope, faults, rows, wire
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.faults import Action, ListrakError
-from source_listrak.soap.rows import Page, RowReader
-from source_listrak.soap.wire import Response
 from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan
@@ -66,7 +63,7 @@ class ListrakStream(HttpStream):
         self.counts = session.counts
         self._plan = plan
         keys = [column for column in table.key if column not in table.added]
-        self._reader = RowReader(
+        self._reader = rows.RowReader(
             table.operation, table.row, schema(table.name), session.dates, table.dates, keys
         )
         super().__init__()
@@ -122,7 +119,7 @@ class ListrakStream(HttpStream):
         arguments = {**constants, **(stream_slice or {}), **(next_page_token or {})}
         return envelope.build(self.table.operation, arguments)
 
-    def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
+    def parse_response(self, response: wire.Response, **_: Any) -> rows.Page:  # type: ignore[override]
         """Return the rows of a response.
 
         :raises RequestError: it holds something else
@@ -139,8 +136,8 @@ class ListrakStream(HttpStream):
             for list_id in plan.pending(lists):
                 try:
                     yield from self.slices_of(list_id)
-                except ListrakError as error:
-                    if error.fault.action is Action.STOP:
+                except faults.ListrakError as error:
+                    if error.fault.action is faults.Action.STOP:
                         raise
                     of_list = Slice((list_id,), ("list", list_id), read_to=plan.read_to(list_id))
                     yield FailedSlice(of_list, error)
@@ -201,7 +198,7 @@ class ListrakStream(HttpStream):
             "EndDate": wall_end(self.plan.end, zone) + MARGIN,
         }
 
-    def fetch_page(self, slice_: Slice, number: int | None = None) -> Page:
+    def fetch_page(self, slice_: Slice, number: int | None = None) -> rows.Page:
         """Return one page of a slice.
 
         :param number: 1-based; None: the slice is not paged
@@ -224,7 +221,7 @@ class ListrakStream(HttpStream):
             self.session.watch.see(page.rows, self.table.cursor)
         return page
 
-    def _warn_of_changes(self, page: Page) -> None:
+    def _warn_of_changes(self, page: rows.Page) -> None:
         """Count what the rows lost on their way, and log the first case."""
         counts, warn = self.counts, self.session.logger.warning
         removed, wrong = page.removed_characters, page.wrong_values
