@@ -240,7 +240,6 @@ class Checker:
 def _request(stream: ListrakStream) -> Request:
     table: Table = stream.table
     return Request(
-        operation=table.operation,
         url=stream.url_base,
         headers=stream.request_headers(),
         body=b"",

@@ -84,7 +84,6 @@ class Request:
         `("message", 7)`; None for the login alone
     """
 
-    operation: str
     url: str
     headers: Mapping[str, str]
     body: bytes

@@ -204,13 +204,13 @@ class ListrakStream(HttpStream):
         :param number: 1-based; None: the slice is not paged
         :raises ListrakError: it could not be fetched
         """
-        operation, token = self.table.operation, {"Page": number} if number else None
+        token = {"Page": number} if number else None
+        where = f", page {number}" if number else ""
         request = Request(
-            operation,
             self.url_base + self.path(),
             self.request_headers(),
             self.request_body_data(slice_.arguments, token),
-            label=f"{operation} of {slice_.label}" + (f", page {number}" if number else ""),
+            label=f"{self.table.operation} of {slice_.label}{where}",
             subject=slice_.subject,
         )
         page = self.session.client.send(request, self.parse_response, self.counts)

@@ -121,13 +121,11 @@ class Service:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
     def _log_in(self, client: SoapClient) -> None:
-        request = Request("GetContactListCollection", URL, {}, b"<Login>", "the login")
+        request = Request(URL, {}, b"<Login>", "the login")
         client.send(request, lambda r: LOGIN_READER.read(r.body, r.content_type), Counter())
 
     def send(self, subject: Any = ("message", 7)) -> Page:
-        request = Request(
-            OPENS.operation, URL, {"SOAPAction": "x"}, ENVELOPE, "Opens of message 7", subject
-        )
+        request = Request(URL, {"SOAPAction": "x"}, ENVELOPE, "Opens of message 7", subject)
         return self.client.send(
             request, lambda r: READER.read(r.body, r.content_type), self.counter
         )
