@@ -186,7 +186,6 @@ class Checker:
         zone = self._config.zone
         session = Session(
             self._client(_OneResponse(Response(200, b""))),
-            CircuitBreaker(),
             DateReader(zone),
             ZoneWatch(zone, lambda: _NOW),
             self._logger,
@@ -241,7 +240,6 @@ class Checker:
 def _request(stream: ListrakStream) -> Request:
     table: Table = stream.table
     return Request(
-        operation=table.operation,
         url=stream.url_base,
         headers=stream.request_headers(),
         body=b"",

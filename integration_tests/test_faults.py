@@ -17,6 +17,7 @@ import pytest
 from airbyte_cdk.models import (
     AirbyteStateMessageSerializer,
     ConfiguredAirbyteCatalogSerializer,
+    Status,
 )
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
@@ -190,8 +191,8 @@ def check_here(
 ) -> tuple[bool, str]:
     """Check as the command does, in the process of the test."""
     config = make_config(service, **changes)
-    succeeded, message = SourceListrak(settings).check_connection(inprocess.LOGGER, config)
-    return succeeded, message or ""
+    result = SourceListrak(settings).check(inprocess.LOGGER, config)
+    return result.status is Status.SUCCEEDED, result.message or ""
 
 
 def truth_of(sim: Simulator) -> dict[str, harness.Records]:
@@ -486,10 +487,10 @@ def test_given_a_service_that_only_fails_when_checked_then_it_takes_20_seconds(
     settings = Settings(now=lambda: NOW, clock=clock, transport=lambda *_: service)
     config = {"username": "demo", "password": "secret"}
     began = clock.monotonic()
-    succeeded, message = SourceListrak(settings).check_connection(inprocess.LOGGER, config)
-    assert not succeeded
+    result = SourceListrak(settings).check(inprocess.LOGGER, config)
     expected = faults.TIMEOUT if error else faults.SERVER_ERROR
-    assert message.startswith(expected.message)
+    assert result.status is Status.FAILED
+    assert (result.message or "").startswith(expected.message)
     assert CHECK_POLICY.deadline == 20
     assert clock.monotonic() - began <= 20 + 1, "and the time that the computer itself takes"
     assert service.requests >= (1 if error else 4)

@@ -258,12 +258,12 @@ def read_json(path: str | Path, what: str) -> Any:
         raise config_error(f"The {what} file is not valid JSON.") from None
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(config_path: str | Path) -> dict[str, Any]:
     """Return the content of a configuration file, not yet validated.
 
     :raises AirbyteTracedException: a configuration error: no such file, no JSON, no JSON object
     """
-    values = read_json(path, "configuration")
+    values = read_json(config_path, "configuration")
     if not isinstance(values, dict):
         raise config_error(_NOT_AN_OBJECT)
     return values

@@ -17,8 +17,13 @@ def config_error(message: str) -> AirbyteTracedException:
     )
 
 
-def unexpected(where: str, error: BaseException) -> AirbyteTracedException:
-    """Return a bug as an error that shows where it happened, without any value of a row."""
+def as_traced(where: str, error: BaseException) -> AirbyteTracedException:
+    """Return an error that is described already; a bug as one that shows where it happened.
+
+    Without any value of a row.
+    """
+    if isinstance(error, AirbyteTracedException):
+        return error
     frames = "".join(traceback.format_tb(error.__traceback__))
     return AirbyteTracedException(
         message=f"An unexpected error occurred in {where}: {type(error).__name__}. This is a bug "

@@ -347,7 +347,7 @@ class Probe:
         token = {"Page": number} if table.paged else None
         body = stream.request_body_data(stream_slice=arguments, next_page_token=token)
         name, headers = table.operation, stream.request_headers()
-        request = client.Request(name, stream.url_base, headers, body, name, subject=body)
+        request = client.Request(stream.url_base, headers, body, name, subject=body)
         try:
             page = session.client.send(request, parse, session.counts)
         except faults.ListrakError as error:

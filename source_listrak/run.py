@@ -21,7 +21,7 @@ from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
 
 from source_listrak import probe, shards
 from source_listrak.config import ListrakConfig, read_config
-from source_listrak.errors import unexpected
+from source_listrak.errors import as_traced
 from source_listrak.source import Settings, SourceListrak, SyncFailed
 from source_listrak.sync.output import batch_of
 
@@ -147,9 +147,8 @@ def _run_command(command: ModuleType, args: list[str], settings: Settings) -> st
 
 def _traced(error: BaseException) -> AirbyteTracedException:
     """Return an error without what caused it, whose text can be a value of a row."""
-    if not isinstance(error, AirbyteTracedException):
-        error = unexpected("the connector", error)
-    return AirbyteTracedException(error.internal_message, error.message, error.failure_type)
+    traced = as_traced("the connector", error)
+    return AirbyteTracedException(traced.internal_message, traced.message, traced.failure_type)
 
 
 def _log_to(stream: TextIO) -> None:

@@ -9,18 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from airbyte_cdk import models
-from airbyte_cdk.sources import AbstractSource
-from airbyte_cdk.sources.concurrent_source.concurrent_source import ConcurrentSource
-from airbyte_cdk.sources.message import InMemoryMessageRepository, MessageRepository
-from airbyte_cdk.sources.streams import Stream
-from airbyte_cdk.sources.streams.concurrent.cursor import CursorField
+import airbyte_cdk as cdk
+from airbyte_cdk import AirbyteTracedException, models
 from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.config import ListrakConfig, read_config, read_json
 from source_listrak.errors import config_error
@@ -32,7 +27,7 @@ from source_listrak.soap.wire import CurlTransport, Limits, Transport
 from source_listrak.streams import CLASSES, ListrakStream, LoginStream, ReportStream, Session
 from source_listrak.sync import output
 from source_listrak.sync.account import SharedReport
-from source_listrak.sync.engine import STATE_INTERVAL, Engine, SliceGenerator, StateCursor
+from source_listrak.sync.engine import Engine, SliceCursor
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
 from source_listrak.sync.reader import Rows
@@ -41,6 +36,10 @@ from source_listrak.sync.windows import Window, merge, wall_end
 from source_listrak.tables import COUNTERS, TABLES, Table
 
 DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/listrak"
+
+Config = Mapping[str, Any]
+Catalog: TypeAlias = models.ConfiguredAirbyteCatalog
+States = list[models.AirbyteStateMessage]
 
 _SHARED = "lists and reports, shared"
 _NO_LISTS = (
@@ -67,7 +66,7 @@ class Settings:
     clock: Clock = field(default_factory=Clock)
     read_policy: RetryPolicy = READ_POLICY
     check_policy: RetryPolicy = CHECK_POLICY
-    state_interval: float = STATE_INTERVAL
+    state_interval: float = 10.0
     limits: Limits = field(default_factory=Limits)
     transport: Callable[[Limits], Transport] = CurlTransport
 
@@ -76,28 +75,19 @@ class SyncFailed(AirbyteTracedException):
     """Streams failed; the error of each was emitted."""
 
 
-class SourceListrak(AbstractSource):
+class SourceListrak(cdk.AbstractSource):
     """Replicates a Listrak account through its SOAP API."""
 
     name = "source-listrak"
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._repository = InMemoryMessageRepository()
         self._breaker: CircuitBreaker | None = None
 
-    @property
-    def message_repository(self) -> MessageRepository:
-        """The messages of the thread that writes."""
-        return self._repository
-
-    @staticmethod
-    def read_config(config_path: str) -> dict[str, Any]:
-        """Return the content of the configuration file, not yet validated."""
-        return read_config(config_path)
+    read_config = staticmethod(read_config)
 
     @classmethod
-    def read_catalog(cls, catalog_path: str) -> models.ConfiguredAirbyteCatalog:
+    def read_catalog(cls, catalog_path: str) -> Catalog:
         """Return the configured catalog of a file.
 
         :raises AirbyteTracedException: a configuration error: it holds none
@@ -110,7 +100,7 @@ class SourceListrak(AbstractSource):
             raise config_error(f"The catalog file holds no configured catalog: {what}") from None
 
     @classmethod
-    def read_state(cls, state_path: str) -> list[models.AirbyteStateMessage]:
+    def read_state(cls, state_path: str) -> States:
         """Return the states of a file; none for an empty one.
 
         :raises AirbyteTracedException: a configuration error: it holds something else
@@ -129,46 +119,42 @@ class SourceListrak(AbstractSource):
             supportsIncremental=True,
         )
 
-    def streams(self, config: Mapping[str, Any]) -> list[Stream]:
+    def streams(self, config: Config) -> list[cdk.Stream]:
         """Return all tables; no request is made."""
         parsed = ListrakConfig.parse(config)
         session = self._session(parsed, READ_POLICY, logging.getLogger("airbyte"))
         return [CLASSES[table.parent](table, parsed, session) for table in TABLES.values()]
 
-    def check_connection(
-        self, logger: logging.Logger, config: Mapping[str, Any]
-    ) -> tuple[bool, Any]:
-        """Prove the login, that lists are visible, and Analytics Access by one report."""
-        try:
-            parsed = ListrakConfig.parse(config)
-            now = self._settings.now()
-            parsed.since(now)
-            session = self.connect(parsed, self._settings.check_policy, logger)
-            end = wall_end(now, parsed.zone)
-            day = Window(end - timedelta(days=1), end)
-            messages = ReportStream(TABLES["messages"], parsed, session)
-            messages.fetch_report(session.lists[0]["ListID"], day)
-        except AirbyteTracedException as error:
-            return False, error.message
+    def check_connection(self, logger: logging.Logger, config: Config) -> tuple[bool, Any]:
+        """Prove the login, that lists are visible, and Analytics Access by one report.
+
+        :raises AirbyteTracedException: one of them is missing
+        """
+        parsed = ListrakConfig.parse(config)
+        session = self.connect(parsed, self._settings.check_policy, logger)
+        end = wall_end(session.now(), parsed.zone)
+        day = Window(end - timedelta(days=1), end)
+        messages = ReportStream(TABLES["messages"], parsed, session)
+        messages.fetch_report(session.lists[0]["ListID"], day)
         return True, None
 
-    def check(
-        self, logger: logging.Logger, config: Mapping[str, Any]
-    ) -> models.AirbyteConnectionStatus:
+    def check(self, logger: logging.Logger, config: Config) -> models.AirbyteConnectionStatus:
         """Return the outcome of the check, in a sentence without quotation marks around it."""
-        succeeded, message = self.check_connection(logger, config)
-        if succeeded:
-            return models.AirbyteConnectionStatus(status=models.Status.SUCCEEDED)
-        return models.AirbyteConnectionStatus(status=models.Status.FAILED, message=message)
+        try:
+            self.check_connection(logger, config)
+        except AirbyteTracedException as error:
+            return models.AirbyteConnectionStatus(models.Status.FAILED, error.message)
+        return models.AirbyteConnectionStatus(models.Status.SUCCEEDED)
 
     def connect(
         self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
     ) -> Session:
         """Log in by requesting the lists, on one thread: failed logins lock the account.
 
-        :raises AirbyteTracedException: the login failed, no list is visible, or a configured one
-            is not
+        :raises AirbyteTracedException: the start date is in the future, the login failed, no list
+            is visible, or a configured one is not
         """
+        config.since(self._settings.now())
         session = self._session(config, policy, logger)
         lists = LoginStream(TABLES["lists"], config, session).log_in()
         return replace(session, lists=_chosen_lists(lists, config.list_ids))
@@ -180,55 +166,36 @@ class SourceListrak(AbstractSource):
         for spelling in secret_spellings(config.password):
             add_to_secrets(spelling)
         settings = self._settings
-        breaker = CircuitBreaker(settings.clock)
-        make_session = partial(
-            Session,
-            breaker=breaker,
-            dates=DateReader(config.zone),
-            watch=ZoneWatch(config.zone, settings.now),
-            logger=logger,
-            now=settings.now,
-            counts=StreamCounts(_SHARED),
-        )
 
         def log_in(client: SoapClient) -> Rows:
-            return LoginStream(TABLES["lists"], config, make_session(client)).log_in()
+            with_client = replace(session, client=client)
+            return LoginStream(TABLES["lists"], config, with_client).log_in()
 
-        return make_session(
-            SoapClient(
-                config.username,
-                config.password,
-                workers=config.num_workers,
-                max_requests_per_second=config.max_requests_per_second,
-                breaker=breaker,
-                policy=policy,
-                transport=settings.transport(settings.limits),
-                logger=logger,
-                login=log_in,
-            )
+        client = SoapClient(
+            config.username,
+            config.password,
+            workers=config.num_workers,
+            max_requests_per_second=config.max_requests_per_second,
+            breaker=CircuitBreaker(settings.clock),
+            policy=policy,
+            transport=settings.transport(settings.limits),
+            logger=logger,
+            login=log_in,
         )
+        dates, watch = DateReader(config.zone), ZoneWatch(config.zone, settings.now)
+        session = Session(client, dates, watch, logger, settings.now, StreamCounts(_SHARED))
+        return session
 
     def read(
-        self,
-        logger: logging.Logger,
-        config: Mapping[str, Any],
-        catalog: models.ConfiguredAirbyteCatalog,
-        state: list[models.AirbyteStateMessage] | None = None,
+        self, logger: logging.Logger, config: Config, catalog: Catalog, state: States | None = None
     ) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a sync, record by record; see `read_batches`."""
         for message in self.read_batches(logger, config, catalog, state):
             batch = output.batch_of(message)
-            if batch is None:
-                yield message
-            else:
-                yield from batch.messages()
+            yield from batch.messages() if batch else [message]
 
     def read_batches(
-        self,
-        logger: logging.Logger,
-        config: Mapping[str, Any],
-        catalog: models.ConfiguredAirbyteCatalog,
-        state: list[models.AirbyteStateMessage] | None = None,
+        self, logger: logging.Logger, config: Config, catalog: Catalog, state: States | None = None
     ) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of a sync, with records in batches (`output.batch_of`).
 
@@ -239,40 +206,30 @@ class SourceListrak(AbstractSource):
         selected = _selected_tables(catalog)
         if not selected:
             return
-        now = self._settings.now()
-        parsed.since(now)
-        states = _states(state or [])
+        states, now = _states(state or []), self._settings.now()
         session = self.connect(parsed, self._settings.read_policy, logger)
         plans = {}
-        for table, is_incremental in selected:
-            before, remark = load(states.get(table.name, {}), table.name)
-            plan, remarks = make_plan(before, parsed, now, incremental=is_incremental)
+        for name, is_incremental in selected.items():
+            before, remark = load(states.get(name, {}), name)
+            plans[name], remarks = make_plan(before, parsed, now, incremental=is_incremental)
             for line in filter(None, [remark, *remarks]):
-                logger.info(f"{table.name}: {line}")
-            plans[table.name] = plan
+                logger.info(f"{name}: {line}")
         _log_start(logger, parsed, len(session.lists), now)
         session = replace(session, reports=_make_reports(parsed, session, plans))
-        engine = Engine(
-            parsed.num_workers,
-            session.breaker,
-            output.make_queue(),
-            self._repository,
-            logger,
-            self._settings.state_interval,
-        )
+        breaker, interval = session.client.breaker, self._settings.state_interval
+        engine = Engine(parsed.num_workers, breaker, logger, interval)
         streams = []
         for name, plan in plans.items():
-            table = TABLES[name]
             counts = StreamCounts(name, partial(_emit_rate_limited, engine, name))
-            streams.append(CLASSES[table.parent](table, parsed, session, counts, plan))
-        self._breaker = engine.breaker
+            its_own = replace(session, counts=counts)
+            streams.append(CLASSES[TABLES[name].parent](TABLES[name], parsed, its_own, plan))
+        self._breaker = breaker
         session.counts.began()
         try:
             with reporting([*(stream.counts for stream in streams), session.counts], logger):
                 yield from _run(streams, engine)
         finally:
-            warning = session.watch.warning()
-            if warning:
+            if warning := session.watch.warning():
                 logger.warning(warning)
 
     def interrupt(self) -> None:
@@ -282,13 +239,13 @@ class SourceListrak(AbstractSource):
 
 
 def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.AirbyteMessage]:
-    cursors = [StateCursor(stream, engine) for stream in streams]
+    cursors = [SliceCursor(stream, engine) for stream in streams]
     # The CDK logs less than the summary, counts a batch as one record, and logs errors twice.
     logger = engine.logger.getChild("concurrent")
     logger.setLevel(logging.CRITICAL)
     # Generators wait for their turn on threads of the pool, so they come on top of the workers;
     # how many requests are in flight is the client's to limit.
-    source = ConcurrentSource.create(
+    source = cdk.ConcurrentSource.create(
         num_workers=engine.workers + len(streams),
         initial_number_of_partitions_to_generate=len(streams),
         logger=logger,
@@ -297,7 +254,7 @@ def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.Ai
         queue=engine.messages,
     )
     incomplete: list[str] = []
-    underlying: Any = list(map(partial(_as_concurrent, engine), streams, cursors))
+    underlying: Any = list(map(_as_concurrent, streams, cursors))
     try:
         for message in source.read(underlying):
             status = message.trace.stream_status if message.trace else None
@@ -345,42 +302,35 @@ def _chosen_lists(
     return [row for row in visible if row["ListID"] in set(list_ids)]
 
 
-def _selected_tables(catalog: models.ConfiguredAirbyteCatalog) -> list[tuple[Table, bool]]:
-    """Return the tables of a catalog, and whether each is read incrementally.
+def _selected_tables(catalog: Catalog) -> dict[str, bool]:
+    """Return the tables of a catalog by name, and whether each is read incrementally.
 
     :raises AirbyteTracedException: it names a table twice, or one that does not exist
     """
-    names = [item.stream.name for item in catalog.streams]
-    unknown = sorted(set(names) - set(TABLES))
+    names = Counter(item.stream.name for item in catalog.streams)
+    unknown = sorted(names.keys() - TABLES.keys())
     if unknown:
         raise config_error(
             f"The catalog names streams that this source does not have: {', '.join(unknown)}. "
             "Refresh the schema of the connection."
         )
-    twice = [name for name, count in sorted(Counter(names).items()) if count > 1]
+    twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise config_error(
             f"The catalog names streams more than once: {', '.join(twice)}. Correct the catalog."
         )
     modes = {item.stream.name: item.sync_mode for item in catalog.streams}
-    return [
-        (table, modes[name] == models.SyncMode.incremental)
-        for name, table in TABLES.items()
-        if name in modes
-    ]
+    return {name: modes[name] == models.SyncMode.incremental for name in TABLES if name in modes}
 
 
-def _states(messages: Iterable[models.AirbyteStateMessage]) -> dict[str, dict[str, Any]]:
+def _states(messages: States) -> dict[str, dict[str, Any]]:
     """Return the states by stream, whatever namespace they are filed under."""
-    found = {}
-    for message in messages:
-        streams = [message.stream] if message.stream else []
-        if message.global_ is not None:
-            streams = message.global_.stream_states
-        for stream in streams:
-            if stream.stream_state is not None:
-                found[stream.stream_descriptor.name] = vars(stream.stream_state)
-    return found
+    return {
+        one.stream_descriptor.name: vars(one.stream_state)
+        for message in messages
+        for one in (message.global_.stream_states if message.global_ else [message.stream])
+        if one is not None and one.stream_state is not None
+    }
 
 
 def _make_reports(
@@ -408,7 +358,7 @@ def _make_reports(
             executor=executor,
             on_complete=partial(_log_found, session.logger, name, tables),
         )
-        session.breaker.on_trip(reports[name].release)
+        session.client.breaker.on_trip(reports[name].release)
     return reports
 
 
@@ -451,18 +401,11 @@ def _log_found(
         )
 
 
-def _as_concurrent(engine: Engine, stream: ListrakStream, cursor: StateCursor) -> DefaultStream:
+def _as_concurrent(stream: ListrakStream, cursor: SliceCursor) -> DefaultStream:
     """Return a table as the CDK's concurrent source reads it."""
-    column = stream.table.cursor
-    return DefaultStream(
-        partition_generator=SliceGenerator(stream, cursor, engine),
-        name=stream.name,
-        json_schema=stream.get_json_schema(),
-        primary_key=stream.primary_key,
-        cursor_field=CursorField(column) if column else None,
-        logger=logging.getLogger(f"airbyte.streams.{stream.name}"),
-        cursor=cursor,
-    )
+    schema, key, column = stream.get_json_schema, stream.primary_key, stream.table.cursor
+    field = cdk.CursorField(column) if column else None
+    return DefaultStream(cursor, stream.name, schema, key, field, stream.logger, cursor)
 
 
 def _emit_rate_limited(engine: Engine, stream: str, seconds: float) -> None:

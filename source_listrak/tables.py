@@ -99,7 +99,7 @@ def _conversation_events(name: str, report: str, date: str, counter: str) -> Tab
     row = f"WSConversationContact{report}"
     return _dated(f"conversation_{name}", f"ReportConversationContact{report}", row, "conversation",
                   ("ConversationID", "MsgID", "ContactID", date), date, added=("ConversationID",),
-                  counter=counter)
+                  counter=counter, monthly=False)
 
 
 _ALL = (
@@ -149,7 +149,7 @@ _ALL = (
     _conversation_events("unsubs", "Removal", "RemoveDate", "RemoveCount"),
     Table("conversation_links", "ReportConversationLinkClick", "WSConversationLinkClick",
           "conversation", ("ConversationID", "MsgID", "LinkID"), added=("ConversationID",),
-          paged=True),
+          paged=True, monthly=False),
     _dated("abuse_complaints", "ReportAdminContactFeedbackLoop", "WSFeedbackLoopListing", "account",
            ("ListID", "MessageID", "ContactID", "AbuseDate"), "AbuseDate"),
 )

@@ -14,7 +14,6 @@ from source_listrak.soap.client import Request
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.faults import INTERRUPTED, OTHER_FAULT, Fault, ListrakError
 from source_listrak.soap.rows import Page
-from source_listrak.soap.throttle import CircuitBreaker
 from source_listrak.soap.wire import Response
 from source_listrak.streams import CLASSES, ListrakStream, Session
 from source_listrak.sync.account import UNKNOWN
@@ -95,17 +94,16 @@ def stream(
     made, _ = make_plan(state, options, NOW, incremental=True)
     session = Session(
         client or Client(),  # type: ignore[arg-type]
-        CircuitBreaker(),
         DateReader(options.zone),
         ZoneWatch(options.zone, lambda: NOW),
         logging.getLogger("test_streams"),
         lambda: NOW,
-        StreamCounts("shared"),
+        StreamCounts(name),
         [{"ListID": one} for one in LISTS],
         reports or {},  # type: ignore[arg-type]
     )
     table = TABLES[name]
-    return CLASSES[table.parent](table, options, session, StreamCounts(name), plan or made)
+    return CLASSES[table.parent](table, options, session, plan or made)
 
 
 def slices(made: ListrakStream) -> list[Slice]:

@@ -7,7 +7,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import NoReturn, Protocol
 from xml.sax.saxutils import escape
 
@@ -16,7 +16,7 @@ from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOL
 from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import CircuitBreaker, Throttle
-from source_listrak.soap.wire import Limits, Response, Transport
+from source_listrak.soap.wire import Response, Transport
 
 LONGEST_RETRY_AFTER = 300.0
 REPORTED_WAIT = 5.0
@@ -84,7 +84,6 @@ class Request:
         `("message", 7)`; None for the login alone
     """
 
-    operation: str
     url: str
     headers: Mapping[str, str]
     body: bytes
@@ -103,7 +102,6 @@ class SoapClient:
     Keeps and logs neither the body of a request nor that of a response. Safe to share between
     threads.
 
-    :param limits: those of the transport; the time of a whole response is taken from them
     :param login: sends the login's request with the client it is given; decides, when several
         reports failed in a row, whether the service is down
     """
@@ -118,7 +116,6 @@ class SoapClient:
     transport: Transport
     logger: logging.Logger
     login: Callable[[SoapClient], object]
-    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         self._credentials = {
@@ -179,7 +176,7 @@ class SoapClient:
         envelope = request.body
         for placeholder, value in self._credentials.items():
             envelope = envelope.replace(placeholder, value)
-        seconds = min(self.limits.response_seconds, max(1.0, self._ends - self._now()))
+        seconds = max(1.0, self._ends - self._now())
         retry_after = 0.0
         try:
             response = self.transport.post(request.url, request.headers, envelope, seconds)

@@ -67,7 +67,8 @@ class Transport(Protocol):
     def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
         """Send one request and return its response, whatever its status.
 
-        :param seconds: the limit for the whole response, however steadily it arrives
+        :param seconds: a limit for the whole response, however steadily it arrives; its own counts
+            where that is less
         :raises RequestError: there is no complete response
         """
 
@@ -141,6 +142,7 @@ class CurlTransport:
         # Without "Expect:", large requests would wait for a permission to continue.
         curl.setopt(pycurl.HTTPHEADER, [*lines, "Accept-Encoding: gzip", "Expect:"])
         curl.setopt(pycurl.POSTFIELDS, body)
+        seconds = min(seconds, self._limits.response_seconds)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * seconds)))
         curl.setopt(pycurl.WRITEFUNCTION, received.write)
         # Python handles signals between two steps of its main thread. When that thread waits for

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from source_listrak.streams.account import AccountStream, LoginStream
 from source_listrak.streams.base import ListrakStream, Session
-from source_listrak.streams.conversation import ConversationStream
 from source_listrak.streams.list import AnalyticsStream, ListStream, ReportStream
 from source_listrak.streams.message import MessageStream
 from source_listrak.tables import Parent
@@ -16,7 +15,7 @@ CLASSES: dict[Parent, type[ListrakStream]] = {
     "report": ReportStream,
     "batch": AnalyticsStream,
     "message": MessageStream,
-    "conversation": ConversationStream,
+    "conversation": MessageStream,
 }
 
 

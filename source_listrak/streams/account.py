@@ -25,13 +25,9 @@ class AccountStream(ListrakStream):
         # A list that has appeared has rows since the start date.
         is_covered = set(self.plan.before.lists).issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None
-        yield Slice(
-            key=(ACCOUNT,),
-            subject=("account", ACCOUNT),
-            arguments=self.span(read_to),
-            read_to=read_to,
-            only_lists=self.config.list_ids,
-        )
+        only = self.config.list_ids
+        subject, arguments = ("account", ACCOUNT), self.span(read_to)
+        yield Slice((ACCOUNT,), subject, arguments, read_to=read_to, only_lists=only)
 
 
 class LoginStream(AccountStream):
@@ -42,7 +38,7 @@ class LoginStream(AccountStream):
 
         :raises ListrakError: the login failed, or the lists could not be read
         """
-        return self._fetch(Slice(key=(ACCOUNT,), subject=None)).rows
+        return self.fetch_page(Slice(key=(ACCOUNT,), subject=None)).rows
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield what the login brought, of the lists to replicate."""

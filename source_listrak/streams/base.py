@@ -11,13 +11,9 @@ from typing import Any
 from airbyte_cdk.sources.streams.http import HttpStream
 
 from source_listrak.config import ListrakConfig
-from source_listrak.soap import envelope
+from source_listrak.soap import envelope, faults, rows, wire
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.faults import Action, ListrakError
-from source_listrak.soap.rows import Page, RowReader
-from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.soap.wire import Response
 from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan
@@ -33,13 +29,12 @@ class Session:
     """What the streams of one run share.
 
     :param now: returns the present instant in UTC
-    :param counts: of the requests that are not made for one table alone
+    :param counts: of the requests of one stream, or of those that streams share
     :param lists: the rows of the lists to replicate, as the login brought them
     :param reports: the reports that other tables are sliced by, by table
     """
 
     client: SoapClient
-    breaker: CircuitBreaker
     dates: DateReader
     watch: ZoneWatch
     logger: logging.Logger
@@ -56,30 +51,20 @@ class ListrakStream(HttpStream):
     response, and `stream_slices` is the slicer of the table's parent. Requests go through the
     client of the whole sync, which holds the credentials, the rate and the retries.
 
-    :param counts: counts the requests of this stream, by default with the shared ones
     :param plan: None where slices are not needed, as for `discover` or the login
     """
 
     def __init__(
-        self,
-        table: Table,
-        config: ListrakConfig,
-        session: Session,
-        counts: StreamCounts | None = None,
-        plan: StreamPlan | None = None,
+        self, table: Table, config: ListrakConfig, session: Session, plan: StreamPlan | None = None
     ) -> None:
         self.table = table
         self.config = config
         self.session = session
-        self.counts = counts or session.counts
+        self.counts = session.counts
         self._plan = plan
-        self._reader = RowReader(
-            table.operation,
-            table.row,
-            schema(table.name),
-            session.dates,
-            date_columns=table.dates,
-            key_columns=[column for column in table.key if column not in table.added],
+        keys = [column for column in table.key if column not in table.added]
+        self._reader = rows.RowReader(
+            table.operation, table.row, schema(table.name), session.dates, table.dates, keys
         )
         super().__init__()
 
@@ -130,11 +115,11 @@ class ListrakStream(HttpStream):
         **_: Any,
     ) -> bytes:
         """Return the SOAP envelope; the credentials are added on the wire only."""
-        token = next_page_token or {}
-        arguments = {**dict(self.table.constants), **(stream_slice or {}), **token}
+        constants = dict(self.table.constants)
+        arguments = {**constants, **(stream_slice or {}), **(next_page_token or {})}
         return envelope.build(self.table.operation, arguments)
 
-    def parse_response(self, response: Response, **_: Any) -> Page:  # type: ignore[override]
+    def parse_response(self, response: wire.Response, **_: Any) -> rows.Page:  # type: ignore[override]
         """Return the rows of a response.
 
         :raises RequestError: it holds something else
@@ -151,8 +136,8 @@ class ListrakStream(HttpStream):
             for list_id in plan.pending(lists):
                 try:
                     yield from self.slices_of(list_id)
-                except ListrakError as error:
-                    if error.fault.action is Action.STOP:
+                except faults.ListrakError as error:
+                    if error.fault.action is faults.Action.STOP:
                         raise
                     of_list = Slice((list_id,), ("list", list_id), read_to=plan.read_to(list_id))
                     yield FailedSlice(of_list, error)
@@ -170,14 +155,7 @@ class ListrakStream(HttpStream):
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice that is not paged."""
-        yield self._fetch(slice_).rows
-
-    def fetch_page(self, slice_: Slice, number: int) -> Page:
-        """Return one page of a slice, 1-based.
-
-        :raises ListrakError: it could not be fetched
-        """
-        return self._fetch(slice_, {"Page": number})
+        yield self.fetch_page(slice_).rows
 
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return nothing: rows of this table stay."""
@@ -220,13 +198,18 @@ class ListrakStream(HttpStream):
             "EndDate": wall_end(self.plan.end, zone) + MARGIN,
         }
 
-    def _fetch(self, slice_: Slice, token: Mapping[str, int] | None = None) -> Page:
-        where = f", page {token['Page']}" if token else ""
+    def fetch_page(self, slice_: Slice, number: int | None = None) -> rows.Page:
+        """Return one page of a slice.
+
+        :param number: 1-based; None: the slice is not paged
+        :raises ListrakError: it could not be fetched
+        """
+        token = {"Page": number} if number else None
+        where = f", page {number}" if number else ""
         request = Request(
-            operation=self.table.operation,
-            url=self.url_base + self.path(),
-            headers=self.request_headers(),
-            body=self.request_body_data(stream_slice=slice_.arguments, next_page_token=token),
+            self.url_base + self.path(),
+            self.request_headers(),
+            self.request_body_data(slice_.arguments, token),
             label=f"{self.table.operation} of {slice_.label}{where}",
             subject=slice_.subject,
         )
@@ -238,7 +221,7 @@ class ListrakStream(HttpStream):
             self.session.watch.see(page.rows, self.table.cursor)
         return page
 
-    def _warn_of_changes(self, page: Page) -> None:
+    def _warn_of_changes(self, page: rows.Page) -> None:
         """Count what the rows lost on their way, and log the first case."""
         counts, warn = self.counts, self.session.logger.warning
         removed, wrong = page.removed_characters, page.wrong_values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,8 +11,9 @@ import orjson
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
+from source_listrak.sync import windows
+from source_listrak.sync.account import micros_of
 from source_listrak.sync.reader import Rows, Slice
-from source_listrak.sync.windows import MARGIN, Window, next_due, visit_finder, wall_end, wall_start
 from source_listrak.tables import TABLES
 
 ANALYTICS_BATCH = 2500
@@ -22,9 +23,8 @@ ANALYTICS_BATCH = 2500
 class ListStream(ListrakStream):
     """Rows of one list: all of them, or those of a span of dates."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._has_no_removals = threading.Event()
+    _has_removals = True
+    """Whether the removals of lists could be read so far."""
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield the list; all of it once in a cycle where rows come and go.
@@ -32,7 +32,7 @@ class ListStream(ListrakStream):
         A contact that returns keeps its AdditionDate, so only a full read finds it.
         """
         read_to = self.plan.read_to(list_id)
-        if read_to and self.table.departs and next_due((list_id,), read_to, self.plan.end):
+        if read_to and self.table.departs and windows.next_due((list_id,), read_to, self.plan.end):
             read_to = None
         yield self.make_slice((list_id,), read_to)
 
@@ -42,29 +42,27 @@ class ListStream(ListrakStream):
         Two days around now, so that neither the time zone nor the clock matters. A report that
         fails for one list is not requested for the others: its retries can take minutes.
         """
-        if self._has_no_removals.is_set():
+        if not self._has_removals:
             return None
-        removals = ListStream(TABLES["list_removals"], self.config, self.session, self.counts)
+        removals = ListStream(TABLES["list_removals"], self.config, self.session)
         zone, now = self.config.zone, self.session.now()
         arguments = {
             "ListID": slice_.key[0],
-            "StartDate": wall_start(min(self.plan.end, now), zone) - MARGIN,
-            "EndDate": wall_end(now, zone) + MARGIN,
+            "StartDate": windows.wall_start(min(self.plan.end, now), zone) - windows.MARGIN,
+            "EndDate": windows.wall_end(now, zone) + windows.MARGIN,
         }
         request = Slice(slice_.key, slice_.subject, arguments)
-        found: set[bytes] = set()
-        number, before = 1, -1
+        found, number, before = set[bytes](), 0, -1
         try:
-            # A page without news is the end, too, should the service repeat its last page.
-            while len(found) > before and (rows := removals.fetch_page(request, number).rows):
-                before = len(found)
-                found.update(map(orjson.dumps, rows))
-                number += 1
+            # A page without news is the end, should the service repeat its last page.
+            while len(found) > before:
+                before, number = len(found), number + 1
+                found.update(map(orjson.dumps, removals.fetch_page(request, number).rows))
         except ListrakError as error:
             if error.fault.action is Action.STOP:
                 raise
             if error.fault.action is not Action.GONE:  # which is about this list alone
-                self._has_no_removals.set()
+                self._has_removals = False
             self.session.logger.warning(
                 f"{self.name}: the removals of {slice_.label} could not be read, so a contact that "
                 "others pushed off the pages while they were read may be missing until the list's "
@@ -77,7 +75,7 @@ class ListStream(ListrakStream):
 class ReportStream(ListStream):
     """A report per list and window of dates, which other tables are sliced by, too."""
 
-    def fetch_report(self, list_id: int, window: Window | None) -> Rows:
+    def fetch_report(self, list_id: int, window: windows.Window | None) -> Rows:
         """Return the rows of a list in a window; all of them without one.
 
         :raises ListrakError: they could not be fetched
@@ -90,27 +88,18 @@ class ReportStream(ListStream):
                 "IncludeTestMessages": self.config.include_test_messages,
             }
         parent = {"ListID": list_id}
-        return self._fetch(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
+        return self.fetch_page(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
-        list_id = slice_.key[0]
-        report = self.session.reports[self.name]
-        text = self.session.dates.date_time
-        spans = [
-            (text(visit.span.start.isoformat()) or "", text(visit.span.end.isoformat()) or "~")
-            for visit in self.plan.visits(list_id, self.table)
-        ]
-        for window, rows in report.take_rows(list_id):
+        list_id, zone = slice_.key[0], self.config.zone
+        find = windows.visit_finder(self.plan.visits(list_id, self.table), zone)
+        for window, rows in self.session.reports[self.name].take_rows(list_id):
             # A window ends where the next one begins: should the service include the end, a
             # message sent at that very moment would come twice.
-            end = (text(window.end.isoformat()) if window else None) or "~"
-            yield [
-                row
-                for row in rows
-                if (sent := row.get("SendDate")) is None
-                or (sent < end and any(first <= sent < last for first, last in spans))
-            ]
+            end = windows.to_micros(windows.instant_of(window.end, zone)) if window else math.inf
+            dated = ((micros_of(row.get("SendDate")), row) for row in rows)
+            yield [row for sent, row in dated if sent < end and find(sent)]
 
 
 class AnalyticsStream(ListStream):
@@ -122,7 +111,7 @@ class AnalyticsStream(ListStream):
         The messages are awaited here and not by a worker: rows of `messages` that wait for a
         worker can hold up the shared report.
         """
-        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
+        find = windows.visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
         parents = self.session.reports["messages"].parents(list_id)
         found = [parent[0] for parent in parents if find(parent[1]) is not None]
         slice_ = self.make_slice((list_id,), self.plan.read_to(list_id))
@@ -133,4 +122,4 @@ class AnalyticsStream(ListStream):
         found = slice_.arguments["MsgIDs"]
         for first in range(0, len(found), ANALYTICS_BATCH):
             batch = found[first : first + ANALYTICS_BATCH]
-            yield self._fetch(replace(slice_, arguments={"MsgIDs": batch})).rows
+            yield self.fetch_page(replace(slice_, arguments={"MsgIDs": batch})).rows

@@ -9,23 +9,20 @@ from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.account import UNKNOWN
 from source_listrak.sync.reader import Slice
-from source_listrak.sync.windows import Visit, visit_finder
+from source_listrak.sync.windows import visit_finder
 from source_listrak.tables import COUNTERS
 
 
 class MessageStream(ListrakStream):
-    """Rows of one message, which a report of its list names.
+    """Rows of one message or conversation, which a report of its list names.
 
-    Another report of the list, that of deliveries, has further counters.
+    Another report of the list, that of deliveries, has further counters. Conversations have no
+    date, so all are visited on every sync, as suits what sends all the time.
     """
-
-    def visit_finder(self, list_id: int) -> Callable[[int], Visit | None]:
-        """Return a function from a send date to the visit of this sync that it is due with."""
-        return visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield a slice per message that can have rows in this sync's window."""
-        find = self.visit_finder(list_id)
+        find = visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
         counter = self._counter(list_id, self.table.counter)
         same = self.table.minimum == self.table.counter
         minimum = counter if same else self._counter(list_id, self.table.minimum)

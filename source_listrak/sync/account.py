@@ -144,11 +144,17 @@ class SharedReport:
         return _Fetched(window, parents, rows if list_id in self.kept else [])
 
 
+def micros_of(date: str | None) -> int:
+    """Return microseconds since 1970 of a date in the connector's form, `UNKNOWN` without one."""
+    return to_micros(datetime.fromisoformat(date.replace("Z", "+00:00"))) if date else UNKNOWN
+
+
 def _packed(rows: Sequence[Row], id_column: str, date_column: str, *counters: str) -> array[int]:
     latest = {row[id_column]: row for row in rows if id_column in row}
     packed = array("q")
     for ident in sorted(latest):
         date, *counted = map(latest[ident].get, (date_column, *counters))
-        sent = to_micros(datetime.fromisoformat(date.replace("Z", "+00:00"))) if date else UNKNOWN
-        packed.extend((ident, sent, *(UNKNOWN if one is None else one for one in counted)))
+        packed.extend(
+            (ident, micros_of(date), *(UNKNOWN if one is None else one for one in counted))
+        )
     return packed

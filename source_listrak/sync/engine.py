@@ -1,4 +1,4 @@
-"""How the CDK's concurrent source reads a table: generator, partition and cursor."""
+"""How the CDK's concurrent source reads a stream: by partitions that a cursor hands out."""
 
 from __future__ import annotations
 
@@ -7,37 +7,21 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airbyte_cdk.sources.message import MessageRepository
-from airbyte_cdk.sources.streams.concurrent.cursor import Cursor
+from airbyte_cdk import AirbyteTracedException, Cursor, InMemoryMessageRepository, Record
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
-from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import (
-    PartitionGenerator,
-)
-from airbyte_cdk.sources.types import Record
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import PartitionGenerator
 
-from source_listrak.errors import unexpected
+from source_listrak.errors import as_traced
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.sync.output import as_batches, state_message
+from source_listrak.sync import output
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts
-from source_listrak.sync.reader import (
-    PageSource,
-    Part,
-    Rows,
-    Slice,
-    SliceRead,
-    part_pages,
-)
+from source_listrak.sync.reader import PageSource, Part, Slice, SliceRead, part_pages
 from source_listrak.sync.state import OWED_LIMIT, Checkpoint, Key, Owed
-from source_listrak.tables import Table
-
-STATE_INTERVAL = 10.0
-"""Seconds between two states of a stream while it runs."""
 
 REFUSALS_LIMIT = 5
 """Reports of a table that are refused, with none that is not, after which the table ends."""
@@ -58,7 +42,6 @@ class FailedSlice:
 class SlicedStream(PageSource, Protocol):
     """What a stream gives to the engine."""
 
-    table: Table
     counts: StreamCounts
 
     @property
@@ -74,51 +57,45 @@ class SlicedStream(PageSource, Protocol):
         """Yield what this sync reads: what is owed first, then ascending by key."""
         ...
 
-    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
-        """Yield the rows of a slice that is not paged."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """What the streams of one sync share.
 
     :param workers: slices of one stream that are out at once, at most
+    :param state_interval: seconds between two states of a running stream
     :param messages: the queue of records, states and traces
     :param repository: messages of the thread that writes
     """
 
     workers: int
     breaker: CircuitBreaker
-    messages: queue.Queue[Any]
-    repository: MessageRepository
     logger: logging.Logger
-    state_interval: float = STATE_INTERVAL
+    state_interval: float
+    messages: queue.Queue[Any] = field(default_factory=output.make_queue)
+    repository: InMemoryMessageRepository = field(default_factory=InMemoryMessageRepository)
 
 
 class SliceLimit:
     """Limits how many slices (and parts of them) are out at once.
 
     As many as there are workers: that keeps the workers busy and the state small.
+
+    :ivar is_stopped: whether no more turns are given
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._out = 0
-        self._is_stopped = False
+        self.is_stopped = False
         self._changed = threading.Condition()
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether no more turns are given."""
-        return self._is_stopped
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Return whether one more slice may be out, after waiting for a turn or for a stop."""
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: self._out < self._limit or self._is_stopped)
-            is_free = self._out < self._limit and not self._is_stopped
+                self._changed.wait_for(lambda: self._out < self._limit or self.is_stopped)
+            is_free = self._out < self._limit and not self.is_stopped
             self._out += is_free
             return is_free
 
@@ -134,7 +111,7 @@ class SliceLimit:
         :param abandon: nor wait for any slice, since no one reads the output any more
         """
         with self._changed:
-            self._is_stopped = True
+            self.is_stopped = True
             self._out = 0 if abandon else self._out
             self._changed.notify_all()
 
@@ -152,34 +129,29 @@ class SlicePartition(Partition):
     slice_read: SliceRead
     part: Part
 
+    __hash__ = object.__hash__
+
     def read(self) -> Iterable[Record]:
         """Yield batches of records; the slice keeps its error for the cursor.
 
         Not raised: the CDK would emit an error for each slice that failed, where the user needs
         one for each stream.
         """
-        name, lists = self.stream.table.name, self.slice_read.slice.only_lists
+        lists = self.slice_read.slice.only_lists
         try:
-            for rows in self._rows():
+            for rows in self.slice_read.read(self.part):
                 # Never an empty record: the CDK takes a falsy queue item for the end of the sync.
                 records = [
                     row for row in rows if row and (lists is None or row.get("ListID") in lists)
                 ]
                 self.stream.counts.add(records=len(records))
-                batches = list(as_batches(name, records))
+                batches = list(output.as_batches(self.stream_name(), records))
                 # Rows take five times the memory of their text, and the queue may be full.
                 rows.clear()
                 records.clear()
                 yield from batches
         except Exception as error:
             self.slice_read.error = self.slice_read.error or error
-
-    def _rows(self) -> Iterator[Rows]:
-        if self.stream.table.paged:
-            yield from self.slice_read.read(self.part)
-        else:
-            yield from self.stream.read_whole(self.slice_read.slice)
-            self.part.completes = True
 
     def to_slice(self) -> Mapping[str, Any]:
         """Return what names the slice in the CDK's debug log."""
@@ -189,24 +161,21 @@ class SlicePartition(Partition):
         """Return the table's name."""
         return self.stream.table.name
 
-    def __hash__(self) -> int:
-        return hash((self.stream_name(), self.slice_read.slice.key, self.part.first))
 
+class SliceCursor(Cursor, PartitionGenerator):
+    """Hands out the slices of a stream in order, and counts those that are finished.
 
-class StateCursor(Cursor):
-    """Counts finished slices and emits states, each after the records that it counts."""
+    Each state that it emits comes after the records that it counts.
+    """
 
     def __init__(self, stream: SlicedStream, engine: Engine) -> None:
-        self._stream = stream
-        self._plan = stream.plan
-        self._engine = engine
+        self._stream, self._engine, self._plan = stream, engine, stream.plan
         self._lists = frozenset(stream.list_ids())
-        self._checkpoint = Checkpoint(stream.plan.running.to, stream.plan.running.open)
-        self._owed = dict(stream.plan.owed)
+        self._checkpoint = Checkpoint(self._plan.running.to, self._plan.running.open)
+        self._owed = dict(self._plan.owed)
         self._failures: dict[Key, FailedSlice] = {}
-        self._first_failures: list[FailedSlice] = []
-        """Without those of slices that were owed, which may be refused on every sync."""
-        self._refusal: AirbyteTracedException | None = None
+        self._error: AirbyteTracedException | None = None
+        """Why not all slices were handed out."""
         self._is_complete = False
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
@@ -220,22 +189,65 @@ class StateCursor(Cursor):
         """The state as of now."""
         # First what is owed, then what is done: a slice that ends between the two is in both.
         with self._lock:
-            owed = [self._owed[key] for key in sorted(self._owed)]
-            is_complete = self._is_complete
+            owed, is_complete = sorted(self._owed.values()), self._is_complete
         done = None if is_complete else self._checkpoint.snapshot()
         return self._plan.state(self._lists, owed, done).as_json()
 
-    def begin(self, slice_: Slice) -> bool:
+    def generate(self) -> Iterable[Partition]:
+        """Yield a partition for each slice that is not done yet, each when its turn has come.
+
+        :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
+        """
+        self._stream.counts.began()
+        try:
+            yield from self._partitions()
+        except Exception as error:
+            self._error = as_traced(self._stream.table.name, error)
+        self.limit.wait_for_all()
+        self._close_window()
+
+    def _partitions(self) -> Iterator[Partition]:
+        stream, pages = self._stream, part_pages(self._engine.workers)
+        for slice_ in stream.stream_slices():
+            if isinstance(slice_, FailedSlice):
+                self._begin(slice_.slice.key)
+                self._fail(slice_.slice, slice_.error)
+            elif self._begin(slice_.key):
+                stream.counts.add(known=1)
+                if self.limit.acquire():
+                    warn = self._engine.logger.warning
+                    read = SliceRead(stream, slice_, pages, self._divide, warn)
+                    yield SlicePartition(stream, read, Part())
+            if self.limit.is_stopped:
+                return
+
+    def _begin(self, key: Key) -> bool:
         """Note that a slice is going to be read; return False when it is done already."""
-        if slice_.key in self._plan.owed and len(slice_.key) > 1:
+        if key in self._plan.owed and len(key) > 1:
             return True  # owed slices are not part of the window
-        if self._plan.running.is_done(slice_.key):
+        if self._plan.running.is_done(key):
             return False
-        self._checkpoint.begin(slice_.key)
+        self._checkpoint.begin(key)
+        return True
+
+    def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
+        """Leave the rest of a long slice to an idle worker.
+
+        It goes straight to the queue, not through the generator, which may be waiting for the
+        messages of the next list. Its turn is taken before the turn of the part before it ends, so
+        a wait for all slices includes the rest.
+        """
+        if not self.limit.acquire(wait=False):
+            return False
+        self._engine.messages.put(SlicePartition(self._stream, slice_read, rest))
         return True
 
     def observe(self, record: Record) -> None:
         """Do nothing: slices are counted, not records."""
+
+    def should_be_synced(self, record: Record) -> bool:
+        """Emit every record."""
+        return True
 
     def close_partition(self, partition: Partition) -> None:
         """Count a slice, whose records are all on the queue, or note why it failed."""
@@ -243,13 +255,13 @@ class StateCursor(Cursor):
         slice_read = partition.slice_read
         try:
             if slice_read.error is not None:
-                self.fail(slice_read.slice, slice_read.error)
+                self._fail(slice_read.slice, slice_read.error)
             elif partition.part.completes:
-                self._finish_slice(slice_read)
+                self._finish(slice_read)
         finally:
             self.limit.release()
 
-    def _finish_slice(self, slice_read: SliceRead) -> None:
+    def _finish(self, slice_read: SliceRead) -> None:
         slice_ = slice_read.slice
         self._checkpoint.finish(slice_.key)
         with self._lock:
@@ -264,46 +276,53 @@ class StateCursor(Cursor):
             )
         self.emit_state(after=self._engine.state_interval)
 
-    def fail(self, slice_: Slice, error: Exception) -> None:
+    def _fail(self, slice_: Slice, error: Exception) -> None:
         """Note that a slice failed permanently: the stream continues, and the slice is owed."""
-        name, counts, key = self._stream.table.name, self._stream.counts, slice_.key
-        if not isinstance(error, AirbyteTracedException):
-            error = unexpected(name, error)
-        failed = FailedSlice(slice_, error)
+        name, counts = self._stream.table.name, self._stream.counts
+        failed = FailedSlice(slice_, as_traced(name, error))
         with self._lock:
-            if key in self._failures:
+            if slice_.key in self._failures:
                 return
-            self._failures[key] = failed
+            self._failures[slice_.key] = failed
             is_first = len(self._failures) == 1
-            first = self._first_failures
-            if key not in self._plan.owed and len(first) < REFUSALS_LIMIT:
-                first.append(failed)
-                all_refused = all(one.calls_for(Action.REFUSED) for one in first)
-                if len(first) == REFUSALS_LIMIT and all_refused and not counts["done"]:
-                    self._refusal = error
-                    self.limit.stop()
+            if not counts["done"]:
+                self._end_if_refused()
         if failed.calls_for(Action.GONE):
             counts.add(gone=1)
             return
         counts.add(failed=1)
         if self._engine.breaker.error is None:
             self._engine.logger.warning(
-                f"{name}: {slice_.label} failed permanently: {error.message}"
+                f"{name}: {slice_.label} failed permanently: {failed.error.message}"
                 + (" The stream continues and will be marked incomplete." if is_first else "")
             )
 
-    def finish(self, error: AirbyteTracedException | None) -> None:
-        """Close the window, owing what failed.
+    def _end_if_refused(self) -> None:
+        """End the stream when all its first reports were refused."""
+        # Those that were owed may be refused on every sync.
+        first = [one for key, one in self._failures.items() if key not in self._plan.owed]
+        all_refused = all(one.calls_for(Action.REFUSED) for one in first)
+        if len(first) == REFUSALS_LIMIT and all_refused:
+            self._error = first[-1].error
+            self.limit.stop()
 
-        :param error: why slices were not even generated
+    def _close_window(self) -> None:
+        """Owe what failed.
+
         :raises AirbyteTracedException: the one error of the stream
         """
-        stopped = self._engine.breaker.error
-        reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._refusal or error
+        plan, name, stopped = self._plan, self._stream.table.name, self._engine.breaker.error
+        reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._error
         if reason is not None:
             raise reason
-        owed, name = self._owed_now(), self._stream.table.name
-        failed = [one for one in self._failures.values() if not one.calls_for(Action.GONE)]
+        owed = {
+            key: one
+            for key, one in self._owed.items()
+            if key[0] in self._lists and (len(key) > 1 or plan.is_postponed(key))
+        }
+        for key, one in self._failures.items():
+            noticed = plan.owed[key].noticed if key in plan.owed else plan.end
+            owed[key] = Owed(key, one.slice.read_to, noticed, one.calls_for(Action.GONE))
         if len(owed) > OWED_LIMIT:
             raise AirbyteTracedException(
                 message=f"{len(owed):,} reports of {name} could not be read, more than can be "
@@ -312,16 +331,15 @@ class StateCursor(Cursor):
                 failure_type=next(iter(self._failures.values())).error.failure_type,
             )
         with self._lock:
-            self._owed = {one.key: one for one in owed}
-            self._is_complete = True
-        gone = sum(one.gone for one in owed)
-        if gone:
+            self._owed, self._is_complete = owed, True
+        if gone := sum(one.gone for one in owed.values()):
             self._engine.logger.warning(
                 f"{name}: Listrak has no report for {gone:,} of the messages, conversations or "
                 "lists (404). They were skipped; the next sync will try again."
             )
+        failed = [one for one in self._failures.values() if not one.calls_for(Action.GONE)]
         if failed:
-            oldest = min(self._owed[one.slice.key].noticed for one in failed)
+            oldest = min(owed[one.slice.key].noticed for one in failed)
             cause = failed[0].error
             raise AirbyteTracedException(
                 message=f"{cause.message} ({len(failed):,} failed, beginning with "
@@ -331,92 +349,19 @@ class StateCursor(Cursor):
                 failure_type=cause.failure_type,
             )
 
-    def _owed_now(self) -> list[Owed]:
-        """Return what is owed when the window closes."""
-        plan = self._plan
-        kept = {
-            key: one
-            for key, one in self._owed.items()
-            if key[0] in self._lists and (len(key) > 1 or plan.is_postponed(key))
-        }
-        for key, failed in self._failures.items():
-            noticed = plan.owed[key].noticed if key in plan.owed else plan.end
-            kept[key] = Owed(key, failed.slice.read_to, noticed, failed.calls_for(Action.GONE))
-        return [kept[key] for key in sorted(kept)]
-
     def emit_state(self, *, after: float = 0.0) -> None:
         """Put the state on the queue, behind the records that it counts.
 
         :param after: seconds that must have passed since the last one
         """
-        # One at a time: an older state must not overtake a newer one.
-        if not self._emitting.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() - self._emitted_at < after:
-                return
-            self._emitted_at = time.monotonic()
-            self._engine.messages.put(state_message(self._stream.table.name, self.state))
-        finally:
-            self._emitting.release()
+        with self._emitting:  # an older state must not overtake a newer one
+            if time.monotonic() - self._emitted_at >= after:
+                self._emitted_at = time.monotonic()
+                self._engine.messages.put(output.state_message(self._stream.table.name, self.state))
 
     def ensure_at_least_one_state_emitted(self) -> None:
         """Emit the last state; the CDK calls this on its main thread, also after failures."""
         self._stream.counts.ended()
-        self._engine.repository.emit_message(state_message(self._stream.table.name, self.state))
-
-    def should_be_synced(self, record: Record) -> bool:
-        """Emit every record."""
-        return True
-
-
-@dataclass(eq=False)
-class SliceGenerator(PartitionGenerator):
-    """Hands out the slices of a table in order, each when its turn has come."""
-
-    stream: SlicedStream
-    cursor: StateCursor
-    engine: Engine
-
-    def generate(self) -> Iterable[Partition]:
-        """Yield a partition for each slice that is not done yet.
-
-        :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
-        """
-        self.stream.counts.began()
-        failed: AirbyteTracedException | None = None
-        try:
-            yield from self._partitions()
-        except AirbyteTracedException as error:
-            failed = error
-        except Exception as error:
-            failed = unexpected(self.stream.table.name, error)
-        self.cursor.limit.wait_for_all()
-        self.cursor.finish(failed)
-
-    def _partitions(self) -> Iterator[Partition]:
-        stream, cursor, warn = self.stream, self.cursor, self.engine.logger.warning
-        pages = part_pages(self.engine.workers)
-        for slice_ in stream.stream_slices():
-            if isinstance(slice_, FailedSlice):
-                cursor.begin(slice_.slice)
-                cursor.fail(slice_.slice, slice_.error)
-            elif cursor.begin(slice_):
-                stream.counts.add(known=1)
-                if cursor.limit.acquire():
-                    read = SliceRead(stream, slice_, pages, self._divide, warn)
-                    yield SlicePartition(stream, read, Part())
-            if cursor.limit.is_stopped:
-                return
-
-    def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
-        """Leave the rest of a long slice to an idle worker.
-
-        It goes straight to the queue, not through the generator, which may be waiting for the
-        messages of the next list. Its turn is taken before the turn of the part before it ends, so
-        a wait for all slices includes the rest.
-        """
-        if not self.cursor.limit.acquire(wait=False):
-            return False
-        self.engine.messages.put(SlicePartition(self.stream, slice_read, rest))
-        return True
+        self._engine.repository.emit_message(
+            output.state_message(self._stream.table.name, self.state)
+        )

@@ -85,6 +85,10 @@ class PageSource(Protocol):
     def fetch_page(self, slice_: Slice, number: int) -> Page:
         """Return one page of a slice, 1-based. :raises ListrakError: it could not be fetched"""
 
+    def read_whole(self, slice_: Slice) -> Iterator[Rows]:
+        """Yield the rows of a slice that is not paged."""
+        ...
+
     def departures(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return what identifies all recent departures; None where they cannot be known."""
 
@@ -177,6 +181,10 @@ class SliceRead:
         :raises ListrakError: a request failed permanently, here or in another part
         """
         try:
+            if not self.source.table.paged:
+                yield from self.source.read_whole(self.slice)
+                part.completes = True
+                return
             if part.first == 1 and self.source.table.departs:
                 part.completes = yield from self._read_one_page()
                 if part.completes:

@@ -24,7 +24,7 @@ from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOL
 from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import CircuitBreaker
-from source_listrak.soap.wire import Limits, Response
+from source_listrak.soap.wire import Response
 from unit_tests.soap.pages import LISTS, OPENS, exception, fault, open_row, page
 from unit_tests.soap.test_throttle import FakeClock
 
@@ -111,7 +111,6 @@ class Service:
             policy=policy,
             transport=self.transport,
             logger=logging.getLogger("service"),
-            limits=Limits(),
             login=self._log_in,
         )
 
@@ -122,13 +121,11 @@ class Service:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
     def _log_in(self, client: SoapClient) -> None:
-        request = Request("GetContactListCollection", URL, {}, b"<Login>", "the login")
+        request = Request(URL, {}, b"<Login>", "the login")
         client.send(request, lambda r: LOGIN_READER.read(r.body, r.content_type), Counter())
 
     def send(self, subject: Any = ("message", 7)) -> Page:
-        request = Request(
-            OPENS.operation, URL, {"SOAPAction": "x"}, ENVELOPE, "Opens of message 7", subject
-        )
+        request = Request(URL, {"SOAPAction": "x"}, ENVELOPE, "Opens of message 7", subject)
         return self.client.send(
             request, lambda r: READER.read(r.body, r.content_type), self.counter
         )

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import pytest
 from airbyte_cdk.models import FailureType
 
-from source_listrak.errors import unexpected
+from source_listrak.errors import as_traced
 from source_listrak.soap import faults
 from source_listrak.soap.faults import (
     FAULTS,
@@ -280,7 +280,7 @@ def test_an_unexpected_error_shows_where_it_happened_and_no_value() -> None:
         except KeyError as error:
             raise ValueError(value) from error
     except ValueError as error:
-        shown = repr(unexpected("message_opens", error).as_airbyte_message())
+        shown = repr(as_traced("message_opens", error).as_airbyte_message())
     assert "somebody" not in shown
     assert "ValueError" in shown
     assert "test_faults.py" in shown

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from airbyte_cdk.models import FailureType, Type
-from airbyte_cdk.sources.message import InMemoryMessageRepository
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.config import ListrakConfig
@@ -29,10 +28,9 @@ from source_listrak.sync.engine import (
     REFUSALS_LIMIT,
     Engine,
     FailedSlice,
-    SliceGenerator,
+    SliceCursor,
     SliceLimit,
     SlicePartition,
-    StateCursor,
 )
 from source_listrak.sync.plan import make_plan
 from source_listrak.sync.progress import StreamCounts
@@ -112,18 +110,17 @@ class Sync:
     def __init__(self, stream: FakeStream) -> None:
         self.stream = stream
         self.messages: queue.Queue[Any] = queue.Queue()
-        self.repository = InMemoryMessageRepository()
         self.breaker = CircuitBreaker()
         self.error: AirbyteTracedException | None = None
         logger = logging.getLogger("test_engine")
-        engine = Engine(1, self.breaker, self.messages, self.repository, logger, 0.0)
-        self.cursor = StateCursor(stream, engine)
-        self.generator = SliceGenerator(stream, self.cursor, engine)
+        engine = Engine(1, self.breaker, logger, 0.0, self.messages)
+        self.repository = engine.repository
+        self.cursor = SliceCursor(stream, engine)
 
     def run(self, cut_after: int | None = None) -> Sync:
         """Read everything; or, after some slices, stop as a signal does."""
         try:
-            for number, partition in enumerate(self.generator.generate()):
+            for number, partition in enumerate(self.cursor.generate()):
                 if number == cut_after:
                     self.breaker.interrupt()
                     self.cursor.limit.release()
