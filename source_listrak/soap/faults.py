@@ -58,7 +58,8 @@ class Fault:
         return FailureType.system_error
 
 
-_LATER = "Try again later; the next sync reads only what is missing."
+_MISSING = "the next sync reads only what is missing."
+_LATER = f"Try again later; {_MISSING}"
 _ACCESS = "Give the user role-based access with Analytics Access and API Access, and assign it"
 _MANAGER = "(Manage > Accounts > User Manager)."
 _SUPPORT = "Try again later; if it persists, contact Listrak support."
@@ -93,8 +94,7 @@ FAULTS: tuple[Fault, ...] = (
         "endpoint, the proxy and this machine's certificate authorities."),
     OUTAGE := Fault("outage",
         "five reports in a row that failed after their retries, while the login fails too",
-        Action.STOP,
-        f"Listrak failed repeatedly, so the rest of the sync was skipped. {_LATER}",
+        Action.STOP, f"Listrak failed repeatedly, so the rest of the sync was skipped. {_LATER}",
         is_transient=True),
     INTERRUPTED := Fault("interrupted", "SIGTERM or SIGINT", Action.STOP,
         "The sync was interrupted by a signal. Run it again; it will read only what is missing.",
@@ -116,8 +116,7 @@ FAULTS: tuple[Fault, ...] = (
         f"The Listrak service is unavailable. {_LATER}", slows_down=True),
     RATE_LIMITED := Fault("rate_limited", "HTTP 429", Action.RETRY,
         "Listrak limited the rate of requests. Lower 'Requests per second' or 'Concurrent "
-        "requests', or try again later; the next sync reads only what is missing.",
-        slows_down=True),
+        f"requests', or try again later; {_MISSING}", slows_down=True),
     HTML_PAGE := Fault("html_page", "a web page instead of SOAP (maintenance, proxy)", Action.RETRY,
         "Received a web page instead of data, which happens during maintenance or behind a proxy. "
         "Try again later; if it persists, check the endpoint and the proxy."),
@@ -126,14 +125,13 @@ FAULTS: tuple[Fault, ...] = (
         "to another host. Check the endpoint, or try again later."),
     TIMEOUT := Fault("timeout", "no response in time", Action.RETRY,
         f"Listrak did not respond in time. {_LATER}"),
-    CONNECTION := Fault("connection",
-        "a connection that was refused, reset or cut short", Action.RETRY,
+    CONNECTION := Fault("connection", "a connection that was refused, reset or cut short",
+        Action.RETRY,
         f"The connection to Listrak failed. Check the network and the proxy. {_LATER}"),
     MALFORMED := Fault("malformed",
         "not XML, not SOAP, not the operation's response, or unknown elements instead of rows",
-        Action.RETRY,
-        "Listrak's response could not be read. Try again later; if it persists, report it to the "
-        "maintainers of the connector."),
+        Action.RETRY, "Listrak's response could not be read. Try again later; if it persists, "
+        "report it to the maintainers of the connector."),
     REFUSED_XML := Fault("refused_xml",
         "a document type (other than a web page's) or entities in the response", Action.FAIL,
         "The response contains a document type or entities, which no Listrak response does, and "
