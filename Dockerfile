@@ -27,7 +27,8 @@ COPY main.py ./
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MALLOC_ARENA_MAX=2 \
-    MALLOC_TRIM_THRESHOLD_=131072 \
+    MALLOC_MMAP_THRESHOLD_=524288 \
+    MALLOC_TRIM_THRESHOLD_=16777216 \
     AIRBYTE_ENTRYPOINT="python /airbyte/integration_code/main.py"
 USER airbyte
 ENTRYPOINT ["python", "/airbyte/integration_code/main.py"]

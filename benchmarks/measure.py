@@ -16,7 +16,11 @@ from typing import Any
 
 from integration_tests.harness import ROOT, files
 
-ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
+ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "524288",
+    "MALLOC_TRIM_THRESHOLD_": "16777216",
+}
 """As in the image."""
 
 

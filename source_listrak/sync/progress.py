@@ -30,6 +30,8 @@ _SUMMARY = (
 _TOLERANCE = timedelta(hours=1)
 """How far in the future a date may lie: a clock can be a little off."""
 
+_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+
 _COMMON_ZONES = (
     "America/Los_Angeles",
     "America/Denver",
@@ -141,16 +143,17 @@ class ZoneWatch:
         self._zone = zone
         self._now = now
         self._ahead = _TOLERANCE
+        self._limit = f"{now() + _TOLERANCE:{_FORM}}"
+        """Dates up to here need no closer look, which costs more than all else."""
 
     def see(self, rows: Iterable[Mapping[str, Any]], column: str) -> None:
         """Look at a column of dates, in the connector's form; other texts are passed over."""
-        now = self._now()
-        limit = f"{now + self._ahead:%Y-%m-%dT%H:%M:%S.%fZ}"
         dates = (row.get(column) or "" for row in rows)
-        latest = max((date for date in dates if len(date) == len(limit)), default="")
-        if latest > limit:
+        latest = max((date for date in dates if len(date) == len(self._limit)), default="")
+        if latest > self._limit:
             with suppress(ValueError):  # a string column that holds no date
-                self._ahead = datetime.strptime(latest, "%Y-%m-%dT%H:%M:%S.%f%z") - now
+                ahead = datetime.strptime(latest, "%Y-%m-%dT%H:%M:%S.%f%z") - self._now()
+                self._ahead, self._limit = max(self._ahead, ahead), latest
 
     def warning(self) -> str | None:
         """Return one sentence when dates lie in the future by more than an hour."""
