@@ -257,6 +257,15 @@ def test_rows_of_messages_are_those_of_this_syncs_visits_each_once() -> None:
     assert found == [2, 3, 4]
 
 
+def test_a_message_sent_where_two_windows_meet_is_emitted_once() -> None:
+    middle = datetime(2025, 1, 1)
+    row = {"MsgID": 7, "SendDate": "2025-01-01T00:00:00.000000Z"}
+    windows = [Window(datetime(2024, 1, 1), middle), Window(middle, datetime(2026, 3, 2, 12))]
+    report = Report({}, {1: [(window, [dict(row)]) for window in windows]})
+    found = stream("messages", {"messages": report}).read_whole(Slice((1,), ("list", 1)))
+    assert [[one["MsgID"] for one in rows] for rows in found] == [[], [7]]
+
+
 def test_rows_that_no_one_will_take_are_released() -> None:
     report = Report({})
     made = stream("messages", {"messages": report})

@@ -328,6 +328,17 @@ def test_a_sync_that_was_stopped_counts_nothing_that_it_did_not_read() -> None:
     assert stopped.stream.requested == [(1, 7)]
 
 
+def test_a_stop_emits_the_state_although_a_slice_is_still_being_read() -> None:
+    stopped = Sync(FakeStream())
+    next(iter(stopped.cursor.generate()))
+    stopped.breaker.interrupt()
+    (message,) = stopped.emitted()
+    state, _ = load(vars(message.state.stream.stream_state), "message_opens")
+    assert state is not None
+    assert state.running is not None
+    assert (state.running.to, state.running.open) == ((1, 7), ((1, 7),))
+
+
 # Counts
 
 
