@@ -1,4 +1,4 @@
-"""HttpStream-style classes, one for each parent."""
+"""HttpStream-style classes, by parent; conversations are read like messages."""
 
 from __future__ import annotations
 
