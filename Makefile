@@ -67,7 +67,7 @@ unit: $(READY) ## tests without a socket
 
 .PHONY: integration
 integration: $(READY) ## tests against the simulator
-	$(PYTEST) $(SIDE_BY_SIDE) integration_tests -m 'not slow and not image_tests and not clients and not browser' $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) simulator integration_tests -m 'not slow and not image_tests and not clients and not browser' $(ARGS)
 
 ##@ Longer checks (whatever is added here gets a line in .ci/run)
 
@@ -77,7 +77,7 @@ fuzz: $(READY) ## 100,000 mutated responses lead to rows or to a named error (AR
 
 .PHONY: slow
 slow: $(READY) ## the tests left out of `make test` for their length
-	$(PYTEST) $(SIDE_BY_SIDE) unit_tests integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) unit_tests simulator integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
 
 .PHONY: acceptance
 acceptance: $(READY) ## airbyte-cdk connector test, against the simulator

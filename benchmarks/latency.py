@@ -15,7 +15,7 @@ from benchmarks.readers import (
     syncs,
 )
 from benchmarks.report import Section, Size, Target
-from integration_tests.simulator import AccountConfig, SimulatorProcess
+from simulator import AccountConfig, SimulatorProcess
 
 MS = f"{LATENCY * 1000:.0f} ms"
 AFFORDED = 200.0

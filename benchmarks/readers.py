@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.measure import Candidate, Figures, measure
 from integration_tests.harness import NINE, catalog, command, make_config
-from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 
 START = datetime(2023, 1, 1, tzinfo=timezone.utc)
 NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)

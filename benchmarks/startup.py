@@ -8,7 +8,7 @@ from benchmarks.measure import Candidate, interleaved, medians
 from benchmarks.readers import NOW, START, process, simulator
 from benchmarks.report import Section, Size, Target
 from integration_tests.harness import make_config
-from integration_tests.simulator import AccountConfig
+from simulator import AccountConfig
 
 
 def run(size: Size) -> list[Section]:

@@ -9,8 +9,8 @@ from benchmarks.measure import Rounds, interleaved, medians
 from benchmarks.readers import LATENCY, NOW, START, WORKERS, opens_only, simulator, syncs
 from benchmarks.report import Section, Size, Target
 from integration_tests.harness import NINE, TABLES
-from integration_tests.simulator import TABLES as SERVED
-from integration_tests.simulator import AccountConfig
+from simulator import TABLES as SERVED
+from simulator import AccountConfig
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -22,7 +22,7 @@ from demo.connector import Connector, ConnectorError, configured_catalog
 from demo.load import Schemas, Spool, connect, load
 from demo.report import write_report
 from demo.transform import SCHEMA, TransformError, build, find_dbt
-from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 
 START_DATE = "2023-01-01"
 """The simulated account holds the year 2023, so that each run gives the same figures."""

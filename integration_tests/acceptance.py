@@ -28,9 +28,9 @@ from typing import Any
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
 
 from integration_tests.harness import ROOT, START_DATE, TABLES, has_state, make_config
-from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
-from integration_tests.simulator.endpoint import PATH
-from integration_tests.simulator.process import to_arguments
+from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from simulator.endpoint import PATH
+from simulator.process import to_arguments
 from source_listrak import SourceListrak, tables
 from source_listrak.config import ListrakConfig
 from source_listrak.streams.account import ACCOUNT
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
     """Do what the command line says."""
     match arguments:
         case ["serve"]:
-            command = [sys.executable, "-m", "integration_tests.simulator"]
+            command = [sys.executable, "-m", "simulator"]
             command += to_arguments(simulated())
             return subprocess.run(command, cwd=ROOT, check=False).returncode
         case ["write"]:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from xml.sax.saxutils import escape
 
-from integration_tests.simulator import FAULTS, AccountConfig, Endpoint, SimulatorConfig
-from integration_tests.simulator import TABLES as SIMULATED
-from integration_tests.simulator.faults import Scene, spoil
-from integration_tests.simulator.service import Request as SimulatedRequest
+from simulator import FAULTS, AccountConfig, Endpoint, SimulatorConfig
+from simulator import TABLES as SIMULATED
+from simulator.faults import Scene, spoil
+from simulator.service import Request as SimulatedRequest
 from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
 from source_listrak.soap.client import Request, RetryPolicy, SoapClient

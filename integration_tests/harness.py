@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig
+from simulator import AccountConfig, Simulator, SimulatorConfig
 from source_listrak import tables as declared
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,9 +17,9 @@ from airbyte_cdk.models import (
     ConfiguredAirbyteCatalogSerializer,
 )
 
-from integration_tests.simulator import Account, Endpoint, RequestRecord, SimulatorConfig
-from integration_tests.simulator.clock import to_datetime
-from integration_tests.simulator.endpoint import PATH
+from simulator import Account, Endpoint, RequestRecord, SimulatorConfig
+from simulator.clock import to_datetime
+from simulator.endpoint import PATH
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
 from source_listrak.soap.client import RetryPolicy

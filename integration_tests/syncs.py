@@ -17,7 +17,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from integration_tests.harness import NINE, catalog, make_config, multiset
 from integration_tests.inprocess import Destination, DirectService, as_json
-from integration_tests.simulator import RequestRecord, Truth
+from simulator import RequestRecord, Truth
 from source_listrak import SourceListrak
 
 Message = dict[str, Any]

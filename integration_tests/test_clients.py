@@ -25,7 +25,7 @@ from integration_tests.harness import (
     make_account,
     make_config,
 )
-from integration_tests.simulator import SimulatorConfig, SimulatorProcess
+from simulator import SimulatorConfig, SimulatorProcess
 from source_listrak import tables
 
 pytestmark = pytest.mark.clients

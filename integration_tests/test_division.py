@@ -25,8 +25,8 @@ from integration_tests.harness import (
     multiset,
 )
 from integration_tests.inprocess import DirectService, as_json, read_from
-from integration_tests.simulator import SimulatorConfig, Truth
 from integration_tests.syncs import Connection, Outcome
+from simulator import SimulatorConfig, Truth
 from source_listrak import SourceListrak
 from source_listrak.soap import faults
 from source_listrak.soap.wire import Response

@@ -39,8 +39,8 @@ from integration_tests.harness import (
     requests,
 )
 from integration_tests.launch import settings_from
-from integration_tests.simulator import FAULTS as SIMULATED
-from integration_tests.simulator import RequestRecord, Simulator
+from simulator import FAULTS as SIMULATED
+from simulator import RequestRecord, Simulator
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
 from source_listrak.soap.client import CHECK_POLICY, FAILURES_IN_A_ROW, RetryPolicy

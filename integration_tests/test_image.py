@@ -13,7 +13,7 @@ import yaml
 
 from integration_tests import acceptance
 from integration_tests.harness import ROOT, START_DATE, Result, as_messages, differences, files
-from integration_tests.simulator import SimulatorProcess
+from simulator import SimulatorProcess
 
 pytestmark = [pytest.mark.image_tests, pytest.mark.xdist_group("acceptance")]
 

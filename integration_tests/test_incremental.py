@@ -14,8 +14,8 @@ import pytest
 
 from integration_tests.harness import NINE, difference, make_account, multiset
 from integration_tests.inprocess import DirectService
-from integration_tests.simulator import AccountConfig, SimulatorConfig, Truth
 from integration_tests.syncs import DAY, EVENTS, Connection, text
+from simulator import AccountConfig, SimulatorConfig, Truth
 
 START = datetime(2021, 1, 1, tzinfo=timezone.utc)
 NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)

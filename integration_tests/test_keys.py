@@ -10,8 +10,8 @@ import pytest
 
 from integration_tests.harness import make_account, make_config, multiset
 from integration_tests.inprocess import DirectService
-from integration_tests.simulator import SimulatorConfig, Truth
 from integration_tests.syncs import DAY, EVENTS, Connection
+from simulator import SimulatorConfig, Truth
 from source_listrak import SourceListrak
 
 NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)

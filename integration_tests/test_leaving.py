@@ -33,7 +33,7 @@ from integration_tests.harness import (
     make_simulator,
     read,
 )
-from integration_tests.simulator import Simulator
+from simulator import Simulator
 from source_listrak import Settings
 from source_listrak.run import run
 from source_listrak.soap import faults

@@ -22,10 +22,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from integration_tests.harness import NINE, has_state
 from integration_tests.inprocess import DirectService
-from integration_tests.simulator import AccountConfig, Move, SimulatorConfig, Truth
-from integration_tests.simulator.clock import to_datetime
-from integration_tests.simulator.movement import leave
 from integration_tests.syncs import DAY, EVENTS, Connection, Outcome
+from simulator import AccountConfig, Move, SimulatorConfig, Truth
+from simulator.clock import to_datetime
+from simulator.movement import leave
 
 START = datetime(2023, 9, 20, tzinfo=timezone.utc)
 SINCE = datetime(2023, 9, 25, tzinfo=timezone.utc)

@@ -11,9 +11,9 @@ import pytest
 
 from integration_tests.harness import make_account, multiset
 from integration_tests.inprocess import DirectService
-from integration_tests.simulator import AccountConfig, Move, SimulatorConfig, Truth
-from integration_tests.simulator.movement import come_back, leave
 from integration_tests.syncs import DAY, EVENTS, Connection, text
+from simulator import AccountConfig, Move, SimulatorConfig, Truth
+from simulator.movement import come_back, leave
 
 START = datetime(2023, 1, 1, tzinfo=timezone.utc)
 NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)

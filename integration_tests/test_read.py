@@ -29,7 +29,7 @@ from integration_tests.harness import (
     run,
 )
 from integration_tests.inprocess import DirectService
-from integration_tests.simulator import Simulator, SimulatorConfig, Truth
+from simulator import Simulator, SimulatorConfig, Truth
 from source_listrak import tables as declared
 from source_listrak.soap.wire import Limits, Response
 

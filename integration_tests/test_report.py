@@ -17,7 +17,7 @@ import pytest
 from demo.load import Spool, connect, load
 from demo.report import SECTIONS, Section, write_report
 from demo.transform import SCHEMA, build
-from integration_tests.simulator import AccountConfig, SimulatorConfig, SimulatorProcess
+from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 from source_listrak.tables import TABLES, schema
 
 pytestmark = [

@@ -35,8 +35,8 @@ from integration_tests.harness import (
     multiset,
 )
 from integration_tests.inprocess import Destination, DirectService
-from integration_tests.simulator import Account, Simulator, SimulatorConfig
 from integration_tests.syncs import Connection
+from simulator import Account, Simulator, SimulatorConfig
 from source_listrak import SourceListrak
 from source_listrak.sync.state import Running, StreamState
 from source_listrak.tables import TABLES as DECLARED

@@ -34,7 +34,7 @@ from integration_tests.harness import (
     requests,
     run,
 )
-from integration_tests.simulator import FAULTS, Simulator, SimulatorConfig
+from simulator import FAULTS, Simulator, SimulatorConfig
 from source_listrak.soap import faults
 
 PASSWORD = "S3cr&t<\"'> @ö\\%/pass"

@@ -24,7 +24,7 @@ from integration_tests.harness import (
     run,
 )
 from integration_tests.inprocess import Destination, DirectService, as_json, read
-from integration_tests.simulator import AccountConfig, Simulator, SimulatorConfig, Truth
+from simulator import AccountConfig, Simulator, SimulatorConfig, Truth
 from source_listrak.config import ListrakConfig
 from source_listrak.shards import balance, estimate
 

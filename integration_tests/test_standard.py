@@ -22,7 +22,7 @@ from integration_tests.harness import (
     has_state,
     run,
 )
-from integration_tests.simulator import SimulatorProcess
+from simulator import SimulatorProcess
 from source_listrak import SourceListrak
 
 # There is one port for all: on several workers, one of them takes these tests.

@@ -47,8 +47,8 @@ from enum import IntEnum
 from functools import lru_cache
 from itertools import islice
 
-from integration_tests.simulator.clock import DAY, HOUR, SECOND, WallClock, to_datetime, to_instant
-from integration_tests.simulator.text import GARBAGE_DATES, TEXTS, Text, email_address
+from simulator.clock import DAY, HOUR, SECOND, WallClock, to_datetime, to_instant
+from simulator.text import GARBAGE_DATES, TEXTS, Text, email_address
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15

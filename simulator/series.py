@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, overload
 
-from integration_tests.simulator.account import (
+from simulator.account import (
     GOLDEN,
     MASK,
     REMOVED_SENDS,
@@ -27,7 +27,7 @@ from integration_tests.simulator.account import (
     chance,
     mix,
 )
-from integration_tests.simulator.clock import DAY, HOUR, SECOND
+from simulator.clock import DAY, HOUR, SECOND
 
 _AGES = 1 << 62
 ALL_TIME = (-_AGES, _AGES)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 
-from integration_tests.simulator.account import (
+from simulator.account import (
     Account,
     ContactList,
     Conversation,
@@ -17,7 +17,7 @@ from integration_tests.simulator.account import (
     Stage,
     mix,
 )
-from integration_tests.simulator.series import Events, Stages
+from simulator.series import Events, Stages
 
 LOCATIONS = 12
 T = TypeVar("T")

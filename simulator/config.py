@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from integration_tests.simulator.account import AccountConfig
+from simulator.account import AccountConfig
 
 _IRRELEVANT_TO_PAGES = frozenset(
     {"latency", "bandwidth", "faults", "moves", "seconds_per_request", "clock_rate"}

@@ -11,9 +11,9 @@ from dataclasses import MISSING, Field, fields
 from datetime import datetime, timezone
 from typing import Any
 
-from integration_tests.simulator.account import AccountConfig
-from integration_tests.simulator.config import Move, SimulatorConfig
-from integration_tests.simulator.server import Simulator
+from simulator.account import AccountConfig
+from simulator.config import Move, SimulatorConfig
+from simulator.server import Simulator
 
 
 def _default(one: Field[Any]) -> Any:
@@ -51,7 +51,7 @@ def _settings(kind: type) -> list[Field[Any]]:
 def parse(arguments: list[str] | None = None) -> SimulatorConfig:
     """Read the command line; every field of both configurations is an option."""
     parser = argparse.ArgumentParser(
-        prog="python -m integration_tests.simulator",
+        prog="python -m simulator",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

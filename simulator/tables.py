@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from integration_tests.simulator.account import (
+from simulator.account import (
     Account,
     ContactList,
     Conversation,
@@ -24,9 +24,9 @@ from integration_tests.simulator.account import (
     chance,
     mix,
 )
-from integration_tests.simulator.clock import DAY, SECOND
-from integration_tests.simulator.counts import Counts, link_of
-from integration_tests.simulator.series import (
+from simulator.clock import DAY, SECOND
+from simulator.counts import Counts, link_of
+from simulator.series import (
     ALL_TIME,
     Contacts,
     Entry,
@@ -41,7 +41,7 @@ from integration_tests.simulator.series import (
     removals,
     sendings,
 )
-from integration_tests.simulator.text import NIL, TEXTS, Text
+from simulator.text import NIL, TEXTS, Text
 
 Values = tuple[Any, ...]
 Span = tuple[int, int]

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from integration_tests.simulator.account import chance, mix
-from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.service import (
+from simulator.account import chance, mix
+from simulator.config import SimulatorConfig
+from simulator.service import (
     DECLARATION,
     NAMESPACE,
     Request,
@@ -20,7 +20,7 @@ from integration_tests.simulator.service import (
     envelope,
     server_fault,
 )
-from integration_tests.simulator.tables import OPERATIONS
+from simulator.tables import OPERATIONS
 
 XML = "text/xml; charset=utf-8"
 _HTML = "text/html; charset=utf-8"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from integration_tests.simulator.account import (
+from simulator.account import (
     Account,
     ContactList,
     Conversation,
@@ -20,8 +20,8 @@ from integration_tests.simulator.account import (
     Message,
     Stage,
 )
-from integration_tests.simulator.clock import to_datetime, to_instant
-from integration_tests.simulator.counts import (
+from simulator.clock import to_datetime, to_instant
+from simulator.counts import (
     Activity,
     FastCounts,
     LinkCount,
@@ -29,7 +29,7 @@ from integration_tests.simulator.counts import (
     location_of,
     mail_link_of,
 )
-from integration_tests.simulator.series import (
+from simulator.series import (
     ALL_TIME,
     Contacts,
     Events,
@@ -38,7 +38,7 @@ from integration_tests.simulator.series import (
     Stages,
     select,
 )
-from integration_tests.simulator.tables import (
+from simulator.tables import (
     KIND_OF_TABLE,
     TABLES,
     Column,
@@ -48,7 +48,7 @@ from integration_tests.simulator.tables import (
     View,
     Wrong,
 )
-from integration_tests.simulator.text import NIL
+from simulator.text import NIL
 
 Record = dict[str, Any]
 Bound = datetime | str | None

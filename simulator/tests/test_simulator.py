@@ -23,7 +23,7 @@ import zeep.helpers
 from lxml import etree
 from zeep.transports import Transport
 
-from integration_tests.simulator import (
+from simulator import (
     FAULTS,
     TABLES,
     Account,
@@ -37,20 +37,20 @@ from integration_tests.simulator import (
     Truth,
     row_counts,
 )
-from integration_tests.simulator.account import Kind
-from integration_tests.simulator.clock import DAY, HOUR
-from integration_tests.simulator.movement import (
+from simulator.account import Kind
+from simulator.clock import DAY, HOUR
+from simulator.movement import (
     Movement,
     come_back,
     leave,
     record,
     withhold,
 )
-from integration_tests.simulator.series import Contacts, Events
+from simulator.series import Contacts, Events
 
 NAMESPACE = "http://webservices.listrak.com/v31/"
 XSD = "{http://www.w3.org/2001/XMLSchema}"
-BUNDLED = Path(__file__).parents[1] / "source_listrak" / "soap" / "IntegrationService.wsdl"
+BUNDLED = Path(__file__).parents[2] / "source_listrak" / "soap" / "IntegrationService.wsdl"
 ZONE = "America/New_York"
 UTC = timezone.utc
 DATED_EVENTS = (

@@ -13,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from integration_tests.simulator.account import Account, AccountConfig, Happening
-from integration_tests.simulator.clock import to_datetime
-from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.control import Control
-from integration_tests.simulator.endpoint import PATH
+from simulator.account import Account, AccountConfig, Happening
+from simulator.clock import to_datetime
+from simulator.config import SimulatorConfig
+from simulator.control import Control
+from simulator.endpoint import PATH
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 def to_arguments(config: SimulatorConfig) -> list[str]:
@@ -52,7 +52,7 @@ class SimulatorProcess(Control):
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> SimulatorProcess:
-        command = [sys.executable, "-m", "integration_tests.simulator", *to_arguments(self.config)]
+        command = [sys.executable, "-m", "simulator", *to_arguments(self.config)]
         self._process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
         if self._process.stdout is None:
             raise RuntimeError("the simulator has no output")

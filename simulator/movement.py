@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from integration_tests.simulator.account import Account, Happening, Message, mix
-from integration_tests.simulator.clock import SECOND
-from integration_tests.simulator.config import Move, SimulatorConfig
-from integration_tests.simulator.series import Contacts
-from integration_tests.simulator.tables import KIND_OF_TABLE
+from simulator.account import Account, Happening, Message, mix
+from simulator.clock import SECOND
+from simulator.config import Move, SimulatorConfig
+from simulator.series import Contacts
+from simulator.tables import KIND_OF_TABLE
 
 
 def leave(account: Account, list_id: int, count: int, *, among: float = 1.0) -> list[int]:

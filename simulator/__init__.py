@@ -12,14 +12,14 @@ endpoint.py   service, faults and movement together: ``answer(operation, body)``
 server.py     the same over HTTP: ``Simulator``; process.py, in a process of its own
 """
 
-from integration_tests.simulator.account import Account, AccountConfig
-from integration_tests.simulator.config import Move, SimulatorConfig
-from integration_tests.simulator.endpoint import Endpoint, RequestRecord
-from integration_tests.simulator.faults import FAULTS, FaultSpec
-from integration_tests.simulator.process import SimulatorProcess
-from integration_tests.simulator.server import Simulator
-from integration_tests.simulator.tables import TABLES
-from integration_tests.simulator.truth import Truth, row_counts
+from simulator.account import Account, AccountConfig
+from simulator.config import Move, SimulatorConfig
+from simulator.endpoint import Endpoint, RequestRecord
+from simulator.faults import FAULTS, FaultSpec
+from simulator.process import SimulatorProcess
+from simulator.server import Simulator
+from simulator.tables import TABLES
+from simulator.truth import Truth, row_counts
 
 __all__ = [
     "FAULTS",

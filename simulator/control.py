@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from integration_tests.simulator.account import Account
-from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.truth import Bound, Record, Truth, row_counts
+from simulator.account import Account
+from simulator.config import SimulatorConfig
+from simulator.truth import Bound, Record, Truth, row_counts
 
 
 class Control(ABC):

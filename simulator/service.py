@@ -13,11 +13,11 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from integration_tests.simulator.account import Account
-from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.counts import FastCounts
-from integration_tests.simulator.series import select
-from integration_tests.simulator.tables import (
+from simulator.account import Account
+from simulator.config import SimulatorConfig
+from simulator.counts import FastCounts
+from simulator.series import select
+from simulator.tables import (
     OPERATIONS,
     Column,
     Parent,
@@ -26,7 +26,7 @@ from integration_tests.simulator.tables import (
     View,
     Wrong,
 )
-from integration_tests.simulator.text import NIL, Text
+from simulator.text import NIL, Text
 
 NAMESPACE = "http://webservices.listrak.com/v31/"
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from integration_tests.simulator.account import Account
-from integration_tests.simulator.config import SimulatorConfig
-from integration_tests.simulator.faults import XML, FaultPlan, Reply, Scene, check, spoil
-from integration_tests.simulator.movement import Movement
-from integration_tests.simulator.service import NAMESPACE, Service, SoapFault, read_request
+from simulator.account import Account
+from simulator.config import SimulatorConfig
+from simulator.faults import XML, FaultPlan, Reply, Scene, check, spoil
+from simulator.movement import Movement
+from simulator.service import NAMESPACE, Service, SoapFault, read_request
 
 PATH = "/v31/IntegrationService.asmx"
 Headers = Mapping[str, str]

@@ -19,13 +19,13 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
-from integration_tests.simulator import movement
-from integration_tests.simulator.account import Account
-from integration_tests.simulator.config import Move, SimulatorConfig
-from integration_tests.simulator.control import Control
-from integration_tests.simulator.endpoint import PATH, Endpoint, RequestRecord
-from integration_tests.simulator.faults import Reply, check
-from integration_tests.simulator.truth import Truth
+from simulator import movement
+from simulator.account import Account
+from simulator.config import Move, SimulatorConfig
+from simulator.control import Control
+from simulator.endpoint import PATH, Endpoint, RequestRecord
+from simulator.faults import Reply, check
+from simulator.truth import Truth
 
 _ORIGINAL_ADDRESS = "https://webservices.listrak.com" + PATH
 _CHUNK = 1024 * 1024
