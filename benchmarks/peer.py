@@ -54,7 +54,7 @@ class Client:
 
 def read(client: Client, names: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the records of the chosen tables."""
-    of_messages = [TABLES[name] for name in names if TABLES[name].parent == "message"]
+    of_messages = [TABLES[name] for name in names if TABLES[name].sliced_by == "message"]
     for one in client.rows(TABLES["lists"]):
         if "lists" in names:
             yield _record(one)

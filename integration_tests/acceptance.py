@@ -103,7 +103,7 @@ def state(synced_to: datetime, list_ids: list[int]) -> list[dict[str, Any]]:
             test_messages=config.include_test_messages,
             time_zone=config.time_zone,
             synced_to=synced_to,
-            lists=(ACCOUNT, *list_ids) if table.parent == "account" else tuple(list_ids),
+            lists=(ACCOUNT, *list_ids) if table.sliced_by == "account" else tuple(list_ids),
         )
 
     return [

@@ -27,9 +27,9 @@ from source_listrak.soap import faults
 from source_listrak.soap.client import Request, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.faults import ListrakError
-from source_listrak.soap.throttle import CircuitBreaker
+from source_listrak.soap.throttle import StopSwitch
 from source_listrak.soap.wire import Response
-from source_listrak.streams import CLASSES, ListrakStream, Session
+from source_listrak.streams import CLASSES, Context, ListrakStream
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.tables import TABLES, Table, schema
 
@@ -184,7 +184,7 @@ class Checker:
         self._logger.addHandler(self._log)
         self._config = ListrakConfig(username="demo", password=PASSWORD)
         zone = self._config.zone
-        session = Session(
+        context = Context(
             self._client(_OneResponse(Response(200, b""))),
             DateReader(zone),
             ZoneWatch(zone, lambda: _NOW),
@@ -193,7 +193,7 @@ class Checker:
             StreamCounts("fuzz"),
         )
         self._streams = {
-            name: CLASSES[table.parent](table, self._config, session)
+            name: CLASSES[table.sliced_by](table, self._config, context)
             for name, table in TABLES.items()
         }
         self._columns = {name: set(schema(name)["properties"]) for name in TABLES}
@@ -229,7 +229,7 @@ class Checker:
             self._config.password,
             workers=1,
             max_requests_per_second=None,
-            breaker=CircuitBreaker(),
+            breaker=StopSwitch(),
             policy=RetryPolicy(attempts=2, seconds=0.0, first_wait=0.0, pause=0.0),
             transport=transport,
             logger=self._logger,
@@ -243,8 +243,8 @@ def _request(stream: ListrakStream) -> Request:
         url=stream.url_base,
         headers=stream.request_headers(),
         body=b"",
-        label=f"{table.operation} of {table.parent} 7",
-        subject=None if table.parent == "login" else (table.parent, 7),
+        label=f"{table.operation} of {table.sliced_by} 7",
+        subject=None if table.sliced_by == "login" else (table.sliced_by, 7),
     )
 
 

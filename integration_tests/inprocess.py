@@ -23,7 +23,7 @@ from simulator.endpoint import PATH
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
 from source_listrak.soap.client import RetryPolicy
-from source_listrak.soap.faults import RequestError
+from source_listrak.soap.faults import AttemptFailed
 from source_listrak.soap.wire import Response
 
 LOGGER = logging.getLogger("airbyte.inprocess")
@@ -75,9 +75,9 @@ class DirectService:
                 time.sleep(self.config.latency)
             status, answered, content = self.endpoint.answer(headers, body)
         except TimeoutError:
-            raise RequestError(faults.TIMEOUT) from None
+            raise AttemptFailed(faults.TIMEOUT) from None
         except ConnectionError:
-            raise RequestError(faults.CONNECTION) from None
+            raise AttemptFailed(faults.CONNECTION) from None
         finally:
             with self._counting:
                 self._in_flight -= 1

@@ -44,7 +44,7 @@ from simulator import RequestRecord, Simulator
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
 from source_listrak.soap.client import CHECK_POLICY, FAILURES_IN_A_ROW, RetryPolicy
-from source_listrak.soap.faults import FAULTS, Action, ListrakError, RequestError
+from source_listrak.soap.faults import FAULTS, Action, AttemptFailed, ListrakError
 from source_listrak.soap.throttle import Clock
 from source_listrak.soap.wire import Limits, Response
 from source_listrak.source import SyncFailed
@@ -465,7 +465,7 @@ class JumpingClock(Clock):
 class Unreachable:
     """A service whose responses take as long as they may, then fail or are errors."""
 
-    def __init__(self, clock: JumpingClock, error: RequestError | None) -> None:
+    def __init__(self, clock: JumpingClock, error: AttemptFailed | None) -> None:
         self._clock = clock
         self._error = error
         self.requests = 0
@@ -478,9 +478,9 @@ class Unreachable:
         raise self._error
 
 
-@pytest.mark.parametrize("error", [RequestError(faults.TIMEOUT), None], ids=["silent", "broken"])
+@pytest.mark.parametrize("error", [AttemptFailed(faults.TIMEOUT), None], ids=["silent", "broken"])
 def test_given_a_service_that_only_fails_when_checked_then_it_takes_20_seconds(
-    error: RequestError | None,
+    error: AttemptFailed | None,
 ) -> None:
     clock = JumpingClock()
     service = Unreachable(clock, error)

@@ -14,9 +14,9 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from integration_tests.harness import ROOT, make_account, make_config, make_simulator, run
 from integration_tests.inprocess import DirectService
 from simulator import FAULTS, AccountConfig, SimulatorConfig, Truth
-from source_listrak import probe
+from source_listrak.commands import probe
+from source_listrak.commands.probe import REQUEST_LIMIT, Conclusion, Probe
 from source_listrak.config import ListrakConfig
-from source_listrak.probe import REQUEST_LIMIT, Conclusion, Probe
 from source_listrak.tables import TABLES
 
 NOW = datetime(2024, 1, 1, 15, tzinfo=timezone.utc)

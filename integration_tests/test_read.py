@@ -117,13 +117,13 @@ def test_a_table_alone_equals_the_truth_and_requests_no_other_table(table: str) 
     records = [message.record.data for message in messages if message.record]
     assert records, "a table without rows proves nothing"
     assert not difference(records, Truth(service.account, START_DATE).records(table))
-    parents = {
+    reports = {
         "message": {MESSAGES},
         "batch": {MESSAGES},
         "conversation": {CONVERSATIONS},
     }
     described = declared.TABLES[table]
-    expected = {LOGIN, described.operation} | parents.get(described.parent, set())
+    expected = {LOGIN, described.operation} | reports.get(described.sliced_by, set())
     expected |= {
         "subscribed_contacts": {REMOVALS},  # proves that no contact left meanwhile
         "message_bounces": {DELIVERIES},  # has the counter of bounces

@@ -45,7 +45,7 @@ WORKERS = 4
 INTERVAL = 0.15
 KILLS = 10
 LATER = NOW + timedelta(days=1)
-BY_MESSAGE = tuple(table for table in NINE if DECLARED[table].parent == "message")
+BY_MESSAGE = tuple(table for table in NINE if DECLARED[table].sliced_by == "message")
 OPENS = DECLARED["message_opens"].operation
 
 

@@ -25,8 +25,8 @@ from integration_tests.harness import (
 )
 from integration_tests.inprocess import Destination, DirectService, as_json, read
 from simulator import AccountConfig, Simulator, SimulatorConfig, Truth
+from source_listrak.commands.shards import balance, estimate
 from source_listrak.config import ListrakConfig
-from source_listrak.shards import balance, estimate
 
 
 def account() -> AccountConfig:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.faults import AttemptFailed, Fault
 from source_listrak.soap.wire import CurlTransport, Limits, Response
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
@@ -86,8 +86,8 @@ def post(sender: CurlTransport, url: str, seconds: float = 20.0) -> Response:
     return sender.post(url, headers, b"<body/>", seconds)
 
 
-def failed(sender: CurlTransport, url: str, seconds: float = 20.0) -> RequestError:
-    with pytest.raises(RequestError) as raised:
+def failed(sender: CurlTransport, url: str, seconds: float = 20.0) -> AttemptFailed:
+    with pytest.raises(AttemptFailed) as raised:
         post(sender, url, seconds)
     return raised.value
 

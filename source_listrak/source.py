@@ -22,15 +22,15 @@ from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.faults import secret_spellings
-from source_listrak.soap.throttle import CircuitBreaker, Clock
+from source_listrak.soap.throttle import Clock, StopSwitch
 from source_listrak.soap.wire import CurlTransport, Limits, Transport
-from source_listrak.streams import CLASSES, ListrakStream, LoginStream, ReportStream, Session
+from source_listrak.streams import CLASSES, Context, ListrakStream, LoginStream, ReportStream
 from source_listrak.sync import output
-from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import Engine, SliceCursor
 from source_listrak.sync.plan import StreamPlan, make_plan
-from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
+from source_listrak.sync.progress import StreamCounts, ZoneWatch, log_progress
 from source_listrak.sync.reader import Rows
+from source_listrak.sync.reports import SharedReport
 from source_listrak.sync.state import load
 from source_listrak.sync.windows import Window, merge, wall_end
 from source_listrak.tables import COUNTERS, TABLES, Table
@@ -82,7 +82,7 @@ class SourceListrak(cdk.AbstractSource):
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._breaker: CircuitBreaker | None = None
+        self._breaker: StopSwitch | None = None
 
     read_config = staticmethod(read_config)
 
@@ -122,8 +122,8 @@ class SourceListrak(cdk.AbstractSource):
     def streams(self, config: Config) -> list[cdk.Stream]:
         """Return all tables; no request is made."""
         parsed = ListrakConfig.parse(config)
-        session = self._session(parsed, READ_POLICY, logging.getLogger("airbyte"))
-        return [CLASSES[table.parent](table, parsed, session) for table in TABLES.values()]
+        context = self._context(parsed, READ_POLICY, logging.getLogger("airbyte"))
+        return [CLASSES[table.sliced_by](table, parsed, context) for table in TABLES.values()]
 
     def check_connection(self, logger: logging.Logger, config: Config) -> tuple[bool, Any]:
         """Prove the login, that lists are visible, and Analytics Access by one report.
@@ -131,11 +131,11 @@ class SourceListrak(cdk.AbstractSource):
         :raises AirbyteTracedException: one of them is missing
         """
         parsed = ListrakConfig.parse(config)
-        session = self.connect(parsed, self._settings.check_policy, logger)
-        end = wall_end(session.now(), parsed.zone)
+        context = self.connect(parsed, self._settings.check_policy, logger)
+        end = wall_end(context.now(), parsed.zone)
         day = Window(end - timedelta(days=1), end)
-        messages = ReportStream(TABLES["messages"], parsed, session)
-        messages.fetch_report(session.lists[0]["ListID"], day)
+        messages = ReportStream(TABLES["messages"], parsed, context)
+        messages.fetch_report(context.lists[0]["ListID"], day)
         return True, None
 
     def check(self, logger: logging.Logger, config: Config) -> models.AirbyteConnectionStatus:
@@ -148,27 +148,27 @@ class SourceListrak(cdk.AbstractSource):
 
     def connect(
         self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
-    ) -> Session:
+    ) -> Context:
         """Log in by requesting the lists, on one thread: failed logins lock the account.
 
         :raises AirbyteTracedException: the start date is in the future, the login failed, no list
             is visible, or a configured one is not
         """
         config.since(self._settings.now())
-        session = self._session(config, policy, logger)
-        lists = LoginStream(TABLES["lists"], config, session).log_in()
-        return replace(session, lists=_chosen_lists(lists, config.list_ids))
+        context = self._context(config, policy, logger)
+        lists = LoginStream(TABLES["lists"], config, context).log_in()
+        return replace(context, lists=_chosen_lists(lists, config.list_ids))
 
-    def _session(
+    def _context(
         self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
-    ) -> Session:
+    ) -> Context:
         # The CDK's filter replaces literally, so it needs every spelling of the password.
         for spelling in secret_spellings(config.password):
             add_to_secrets(spelling)
         settings = self._settings
 
         def log_in(client: SoapClient) -> Rows:
-            with_client = replace(session, client=client)
+            with_client = replace(context, client=client)
             return LoginStream(TABLES["lists"], config, with_client).log_in()
 
         client = SoapClient(
@@ -176,15 +176,15 @@ class SourceListrak(cdk.AbstractSource):
             config.password,
             workers=config.num_workers,
             max_requests_per_second=config.max_requests_per_second,
-            breaker=CircuitBreaker(settings.clock),
+            breaker=StopSwitch(settings.clock),
             policy=policy,
             transport=settings.transport(settings.limits),
             logger=logger,
             login=log_in,
         )
         dates, watch = DateReader(config.zone), ZoneWatch(config.zone, settings.now)
-        session = Session(client, dates, watch, logger, settings.now, StreamCounts(_SHARED))
-        return session
+        context = Context(client, dates, watch, logger, settings.now, StreamCounts(_SHARED))
+        return context
 
     def read(
         self, logger: logging.Logger, config: Config, catalog: Catalog, state: States | None = None
@@ -207,29 +207,29 @@ class SourceListrak(cdk.AbstractSource):
         if not selected:
             return
         states, now = _states(state or []), self._settings.now()
-        session = self.connect(parsed, self._settings.read_policy, logger)
+        context = self.connect(parsed, self._settings.read_policy, logger)
         plans = {}
         for name, is_incremental in selected.items():
             before, remark = load(states.get(name, {}), name)
             plans[name], remarks = make_plan(before, parsed, now, incremental=is_incremental)
             for line in filter(None, [remark, *remarks]):
                 logger.info(f"{name}: {line}")
-        _log_start(logger, parsed, len(session.lists), now)
-        session = replace(session, reports=_make_reports(parsed, session, plans))
-        breaker, interval = session.client.breaker, self._settings.state_interval
+        _log_start(logger, parsed, len(context.lists), now)
+        context = replace(context, reports=_make_reports(parsed, context, plans))
+        breaker, interval = context.client.breaker, self._settings.state_interval
         engine = Engine(parsed.num_workers, breaker, logger, interval)
         streams = []
         for name, plan in plans.items():
             counts = StreamCounts(name, partial(_emit_rate_limited, engine, name))
-            its_own = replace(session, counts=counts)
-            streams.append(CLASSES[TABLES[name].parent](TABLES[name], parsed, its_own, plan))
+            its_own = replace(context, counts=counts)
+            streams.append(CLASSES[TABLES[name].sliced_by](TABLES[name], parsed, its_own, plan))
         self._breaker = breaker
-        session.counts.began()
+        context.counts.began()
         try:
-            with reporting([*(stream.counts for stream in streams), session.counts], logger):
+            with log_progress([*(stream.counts for stream in streams), context.counts], logger):
                 yield from _run(streams, engine)
         finally:
-            if warning := session.watch.warning():
+            if warning := context.watch.warning():
                 logger.warning(warning)
 
     def interrupt(self) -> None:
@@ -277,7 +277,7 @@ def _run(streams: Sequence[ListrakStream], engine: Engine) -> Iterator[models.Ai
         output.release(engine.messages)
         engine.breaker.interrupt()
         for cursor in cursors:
-            cursor.limit.stop(abandon=True)
+            cursor.slots.stop(abandon=True)
 
 
 def _chosen_lists(
@@ -334,13 +334,13 @@ def _states(messages: States) -> dict[str, dict[str, Any]]:
 
 
 def _make_reports(
-    config: ListrakConfig, session: Session, plans: Mapping[str, StreamPlan]
+    config: ListrakConfig, context: Context, plans: Mapping[str, StreamPlan]
 ) -> dict[str, SharedReport]:
     """Return the shared reports that the selected tables need."""
     # Never shut down, since the threads of a stopped sync may still submit; the breaker then
     # ends every request at once.
     executor = ThreadPoolExecutor(config.num_workers, thread_name_prefix="parents")
-    all_lists = sorted(row["ListID"] for row in session.lists)
+    all_lists = sorted(row["ListID"] for row in context.lists)
     readers: defaultdict[str, list[Table]] = defaultdict(list)
     for name in plans:
         for report in _reports_of(TABLES[name], config):
@@ -349,16 +349,16 @@ def _make_reports(
     for name, tables in readers.items():
         table, plan = TABLES[name], plans.get(name)
         reports[name] = SharedReport(
-            ReportStream(table, config, session).fetch_report,
+            ReportStream(table, config, context).fetch_report,
             partial(_windows, table, [(one, plans[one.name]) for one in tables]),
             all_lists,
-            kept=set(plan.pending(plan.list_ids(all_lists))) if plan else set(),
+            kept=set(plan.lists_to_read(plan.list_ids(all_lists))) if plan else set(),
             columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
             ahead=config.num_workers,
             executor=executor,
-            on_complete=partial(_log_found, session.logger, name, tables),
+            on_complete=partial(_log_found, context.logger, name, tables),
         )
-        session.client.breaker.on_trip(reports[name].release)
+        context.client.breaker.on_trip(reports[name].release)
     return reports
 
 
@@ -367,23 +367,23 @@ def _windows(
 ) -> Sequence[Window | None]:
     """Return the windows of a list in which a report is needed; None: the whole report."""
     needed = [
-        visit.span
+        cohort.span
         for table, plan in readers
-        for one in plan.pending(plan.list_ids([list_id]))
-        for visit in plan.visits(one, table)
+        for one in plan.lists_to_read(plan.list_ids([list_id]))
+        for cohort in plan.due_cohorts(one, table)
     ]
     return merge(needed) if report.ranged else [None][: len(needed)]
 
 
 def _reports_of(table: Table, config: ListrakConfig) -> list[str]:
     """Return the reports that a table is read from or sliced by."""
-    if table.parent == "report":
+    if table.sliced_by == "report":
         return [table.name]
-    if table.parent == "batch":
+    if table.sliced_by == "batch":
         return ["messages"]
-    if table.parent not in ("message", "conversation"):
+    if table.sliced_by not in ("message", "conversation"):
         return []
-    named, others = f"{table.parent}s", f"{table.parent}_deliveries"
+    named, others = f"{table.sliced_by}s", f"{table.sliced_by}_deliveries"
     needs_others = table.counter in COUNTERS[others] and table.counter not in COUNTERS[named]
     return [named, others] if needs_others and config.skip_inactive_messages else [named]
 
@@ -392,7 +392,7 @@ def _log_found(
     logger: logging.Logger, report: str, tables: Sequence[Table], tally: Mapping[str, int]
 ) -> None:
     """Log how much there is to read of what a report names."""
-    children = [table for table in tables if table.parent == report.removesuffix("s")]
+    children = [table for table in tables if table.sliced_by == report.removesuffix("s")]
     if children and tally["all"]:
         # Two for each: a page of rows, and the empty page that ends them.
         requests = 2 * sum(tally.get(table.counter or "", tally["all"]) for table in children)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from airbyte_cdk import ResourceSchemaLoader
 
-Parent = Literal["login", "account", "list", "report", "batch", "message", "conversation"]
+SlicedBy = Literal["login", "account", "list", "report", "batch", "message", "conversation"]
 
 RECENT = timedelta(days=30)
 """Messages sent in this time before the last sync are read on every sync: revenue is attributed
@@ -30,7 +30,7 @@ class Table:
     """One table.
 
     :param row: the element of one row in the operation's result
-    :param parent: what it is sliced by: `login` (the lists of the login), `account`, `list`,
+    :param sliced_by: what it is sliced by: `login` (the lists of the login), `account`, `list`,
         `report` (a report that other tables are sliced by, too), `batch` (many messages a
         request), `message` or `conversation`
     :param key: primary key
@@ -41,18 +41,18 @@ class Table:
     :param paged: whether the request has a page number
     :param constants: further arguments of the request
     :param counter: a counter of the parent; where it is zero, nothing is requested
-    :param minimum: a counter of the parent that the number of rows cannot be below
+    :param expected_rows: a counter of the parent that the number of rows cannot be below
     :param recent: messages sent in this time before the last sync are read on every sync
     :param monthly: whether older messages are revisited with their month
     :param dates: string columns that hold dates
     :param tolerates_empty_pages: whether pages without rows may be followed by pages with rows
-    :param departs: whether rows vanish while pages are read, so that a pass must be proved
+    :param rows_can_leave: whether rows vanish while pages are read, so that a pass must be proved
     """
 
     name: str
     operation: str
     row: str
-    parent: Parent
+    sliced_by: SlicedBy
     key: tuple[str, ...]
     cursor: str | None = None
     repeats: tuple[str, ...] = ()
@@ -61,18 +61,18 @@ class Table:
     paged: bool = False
     constants: tuple[tuple[str, bool], ...] = ()
     counter: str | None = None
-    minimum: str | None = None
+    expected_rows: str | None = None
     recent: timedelta = RECENT
     monthly: bool = True
     dates: tuple[str, ...] = ()
     tolerates_empty_pages: bool = False
-    departs: bool = False
+    rows_can_leave: bool = False
 
     @property
     def id_column(self) -> str:
         """The column that holds the parent's id, which is also the argument of the request."""
         columns = {"message": "MsgID", "batch": "MsgID", "conversation": "ConversationID"}
-        return columns.get(self.parent, "ListID")
+        return columns.get(self.sliced_by, "ListID")
 
 
 @functools.cache
@@ -92,7 +92,7 @@ def _message_events(name: str, report: str, row: str, date: str, counter: str) -
     dates = ("AdditionDate", date) if name == "unsubs" else (date,)
     return _dated(f"message_{name}", f"ReportRangeMessageContact{report}", row, "message",
                   ("MsgID", "EmailAddress"), date, repeats, added=("MsgID",),
-                  counter=counter, minimum=counter, dates=dates)
+                  counter=counter, expected_rows=counter, dates=dates)
 
 
 def _conversation_events(name: str, report: str, date: str, counter: str) -> Table:
@@ -107,10 +107,10 @@ _ALL = (
     Table("messages", "ReportListMessageActivity", "WSMessageActivity", "report", ("MsgID",),
           "SendDate", ranged=True),
     _dated("subscribed_contacts", "ReportRangeSubscribedContacts", "WSContactSubscriptionInfo",
-           "list", ("ContactID", "ListID"), "AdditionDate", added=("ListID",), departs=True),
+           "list", ("ContactID", "ListID"), "AdditionDate", added=("ListID",), rows_can_leave=True),
     Table("message_sends", "ReportMessageContactSent", "WSMessageRecipient", "message",
-          ("MsgID", "EmailAddress"), "MsgID", added=("MsgID",), paged=True, minimum="DeliverCount",
-          recent=SETTLING, monthly=False, tolerates_empty_pages=True),
+          ("MsgID", "EmailAddress"), "MsgID", added=("MsgID",), paged=True,
+          expected_rows="DeliverCount", recent=SETTLING, monthly=False, tolerates_empty_pages=True),
     _message_events("bounces", "Bounces", "WSContactBounce", "BounceDate", "BounceCount"),
     _message_events("opens", "Open", "WSContactOpen", "OpenDate", "OpenCount"),
     _message_events("reads", "Read", "WSContactRead", "ReadDate", "ReadCount"),

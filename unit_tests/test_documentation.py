@@ -14,8 +14,8 @@ import pytest
 import source_listrak
 from scripts import document
 from source_listrak import config, errors, source
+from source_listrak.commands.probe import REQUEST_LIMIT
 from source_listrak.config import ListrakConfig
-from source_listrak.probe import REQUEST_LIMIT
 from source_listrak.soap.client import (
     CHECK_POLICY,
     FAILURES_IN_A_ROW,

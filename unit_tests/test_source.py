@@ -175,7 +175,7 @@ def test_wherever_streams_were_cut_the_next_sync_reads_the_rest_of_each(
     lists = range(1, 21)
     state = [
         # A table of messages was cut behind the message of a list, others behind a list.
-        cut_after(name, (to, to) if TABLES[name].parent == "message" else (to,), lists)
+        cut_after(name, (to, to) if TABLES[name].sliced_by == "message" else (to,), lists)
         for name, to in cuts.items()
         if to
     ]

@@ -15,12 +15,12 @@ from source_listrak.soap.dates import DateReader
 from source_listrak.soap.faults import INTERRUPTED, OTHER_FAULT, Fault, ListrakError
 from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
-from source_listrak.streams import CLASSES, ListrakStream, Session
-from source_listrak.sync.account import UNKNOWN
+from source_listrak.streams import CLASSES, Context, ListrakStream
 from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.sync.reader import Slice
+from source_listrak.sync.reports import UNKNOWN
 from source_listrak.sync.state import Key, Owed, StreamState
 from source_listrak.sync.windows import CYCLE, Window, to_micros
 from source_listrak.tables import TABLES
@@ -49,7 +49,7 @@ class Report:
         self._fault = fault
         self.is_released = False
 
-    def parents(self, list_id: int) -> Iterator[Sequence[int]]:
+    def parent_rows(self, list_id: int) -> Iterator[Sequence[int]]:
         if self._fault:
             raise ListrakError(self._fault)
         yield from self._parents.get(list_id, [])
@@ -92,7 +92,7 @@ def stream(
 ) -> ListrakStream:
     options = config(**values)
     made, _ = make_plan(state, options, NOW, incremental=True)
-    session = Session(
+    context = Context(
         client or Client(),  # type: ignore[arg-type]
         DateReader(options.zone),
         ZoneWatch(options.zone, lambda: NOW),
@@ -103,7 +103,7 @@ def stream(
         reports or {},  # type: ignore[arg-type]
     )
     table = TABLES[name]
-    return CLASSES[table.parent](table, options, session, plan or made)
+    return CLASSES[table.sliced_by](table, options, context, plan or made)
 
 
 def slices(made: ListrakStream) -> list[Slice]:
@@ -123,7 +123,7 @@ def test_messages_are_read_list_by_list_ascending() -> None:
     made = stream("message_opens", {"messages": Report(TWO_LISTS)})
     assert keys(made) == [(1, 7), (1, 9), (2, 3)]
     first = slices(made)[0]
-    assert (first.subject, first.added, first.minimum) == (("message", 7), {"MsgID": 7}, 1)
+    assert (first.subject, first.added, first.expected_rows) == (("message", 7), {"MsgID": 7}, 1)
     assert first.arguments == {
         "MsgID": 7,
         "StartDate": datetime(2024, 1, 1),
@@ -162,14 +162,17 @@ def test_messages_whose_counter_is_zero_are_skipped_where_the_user_wants_it(
     found = {1: [message(7, 0, 5, 5, 5, 5), message(8, UNKNOWN, 5, 5, 5, 5), message(9)]}
     made = stream("message_opens", {"messages": Report(found)}, skip_inactive_messages=skip)
     assert keys(made) == expected
-    assert [one.minimum for one in slices(made)][-2:] == [UNKNOWN, 1]
+    assert [one.expected_rows for one in slices(made)][-2:] == [UNKNOWN, 1]
 
 
 def test_bounces_are_requested_by_the_counter_of_the_delivery_report() -> None:
     deliveries = {1: [[7, UNKNOWN, 0], [9, UNKNOWN, 4]], 2: []}
     reports = {"messages": Report(TWO_LISTS), "message_deliveries": Report(deliveries)}
     made = stream("message_bounces", reports)
-    assert [(one.key, one.minimum) for one in slices(made)] == [((1, 9), 4), ((2, 3), UNKNOWN)]
+    assert [(one.key, one.expected_rows) for one in slices(made)] == [
+        ((1, 9), 4),
+        ((2, 3), UNKNOWN),
+    ]
 
 
 def test_without_the_delivery_report_every_message_is_requested() -> None:

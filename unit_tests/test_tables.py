@@ -91,10 +91,10 @@ def test_requests_have_the_arguments_of_the_interface(table: Table) -> None:
     request = WSDL.find(f".//{XS}schema/{XS}element[@name='{table.operation}']")
     assert request is not None
     names = {element.attrib["name"] for element in request.iter(f"{XS}element")}
-    expected = {*PARENTS[table.parent], *dict(table.constants)}
+    expected = {*PARENTS[table.sliced_by], *dict(table.constants)}
     expected |= {"StartDate", "EndDate"} if table.ranged else set()
     expected |= {"Page"} if table.paged else set()
-    expected |= {"IncludeTestMessages"} if table.parent == "report" and table.ranged else set()
+    expected |= {"IncludeTestMessages"} if table.sliced_by == "report" and table.ranged else set()
     assert names - {table.operation, "WSException"} == expected
 
 
@@ -108,14 +108,14 @@ def test_keys_and_cursors_are_columns_and_keys_that_identify_a_parent_are_never_
     for name in table.added:
         assert columns[name]["type"] == "integer"
     # A child's rows and its parent's are joined by the parent's id.
-    if table.parent in ("list", "report", "message", "conversation"):
+    if table.sliced_by in ("list", "report", "message", "conversation"):
         assert table.id_column in columns
 
 
 @ALL_TABLES
 def test_what_saves_requests_is_a_counter_of_the_parents(table: Table) -> None:
-    for counter in filter(None, (table.counter, table.minimum)):
-        reports = (f"{table.parent}s", f"{table.parent}_deliveries")
+    for counter in filter(None, (table.counter, table.expected_rows)):
+        reports = (f"{table.sliced_by}s", f"{table.sliced_by}_deliveries")
         assert any(counter in COUNTERS[report] for report in reports)
 
 

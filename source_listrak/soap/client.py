@@ -13,9 +13,9 @@ from xml.sax.saxutils import escape
 
 from source_listrak.soap import faults
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER
-from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
+from source_listrak.soap.faults import Action, AttemptFailed, Fault, ListrakError
 from source_listrak.soap.rows import Page
-from source_listrak.soap.throttle import CircuitBreaker, Throttle
+from source_listrak.soap.throttle import StopSwitch, Throttle
 from source_listrak.soap.wire import Response, Transport
 
 LONGEST_RETRY_AFTER = 300.0
@@ -92,7 +92,7 @@ class Request:
 
 
 Parse = Callable[[Response], Page]
-"""Makes a page of a response; raises `RequestError`."""
+"""Makes a page of a response; raises `AttemptFailed`."""
 
 
 @dataclass(eq=False, repr=False)
@@ -111,7 +111,7 @@ class SoapClient:
     _: KW_ONLY
     workers: int
     max_requests_per_second: float | None
-    breaker: CircuitBreaker
+    breaker: StopSwitch
     policy: RetryPolicy
     transport: Transport
     logger: logging.Logger
@@ -154,7 +154,7 @@ class SoapClient:
             if fault.slows_down:
                 self._throttle.slow_down(began, outcome.retry_after or self.policy.pause)
             wait = max(self.policy.wait(attempt), outcome.retry_after)
-            if fault.action is Action.GONE:
+            if fault.action is Action.SKIP:
                 times_gone += 1
                 wait, is_final = self.policy.wait(1), times_gone > 1
             else:
@@ -185,7 +185,7 @@ class SoapClient:
             # each holds a tree.
             with self._parsing:
                 return _read(response, parse)
-        except RequestError as error:
+        except AttemptFailed as error:
             fault, detail = error.fault, error.detail
         if request.subject is None:
             fault = _FOR_THE_LOGIN.get(fault, fault)
@@ -195,7 +195,7 @@ class SoapClient:
 
     def _give_up(self, request: Request, error: ListrakError, attempts: int) -> NoReturn:
         fault = error.fault
-        if fault.action in (Action.RETRY, Action.GONE) and request.subject is not None:
+        if fault.action in (Action.RETRY, Action.SKIP) and request.subject is not None:
             with self._deciding:
                 self._failed_in_a_row.add(request.subject)
                 if len(self._failed_in_a_row) >= FAILURES_IN_A_ROW:
@@ -215,7 +215,7 @@ class SoapClient:
                 # With a throttle of its own, since this slot is its turn in this one.
                 self.login(replace(self, policy=_ONE_ATTEMPT))
             except ListrakError:
-                reason = faults.SERVICE_GONE if fault.action is Action.GONE else faults.OUTAGE
+                reason = faults.SERVICE_GONE if fault.action is Action.SKIP else faults.OUTAGE
                 self.breaker.trip(ListrakError(reason, f"last fault: {fault.name}"))
         self.breaker.check()
 
@@ -223,7 +223,7 @@ class SoapClient:
 def _read(response: Response, parse: Parse) -> Page:
     """Return the page; the body counts before the status.
 
-    :raises RequestError: there is none
+    :raises AttemptFailed: there is none
     """
     status, detail = response.status, ""
     try:
@@ -231,9 +231,9 @@ def _read(response: Response, parse: Parse) -> Page:
         fault = faults.classify_status(status, None)
         if fault is None:
             return page
-    except RequestError as error:
+    except AttemptFailed as error:
         fault = faults.classify_status(status, error.fault) or error.fault
         # What is wrong with a body that is not SOAP does not matter where its status says more.
         if fault is error.fault or error.fault is not faults.MALFORMED:
             detail = error.detail
-    raise RequestError(fault, detail if status == 200 else f"HTTP {status} {detail}".strip())
+    raise AttemptFailed(fault, detail if status == 200 else f"HTTP {status} {detail}".strip())

@@ -23,7 +23,7 @@ class Action(Enum):
     """What the connector does about a fault."""
 
     STOP = "Stops the whole sync at once, without a retry."
-    GONE = "Retries once, then skips the report with a warning. The next sync requests it again."
+    SKIP = "Retries once, then skips the report with a warning. The next sync requests it again."
     REFUSED = "Fails this report without a retry. The stream continues and ends incomplete."
     RETRY = "Retries with growing waits, then fails. The stream continues and ends incomplete."
     FAIL = "Fails without a retry. The stream continues and ends incomplete."
@@ -100,7 +100,7 @@ FAULTS: tuple[Fault, ...] = (
         "The sync was interrupted by a signal. Run it again; it will read only what is missing.",
         is_transient=True),
     REPORT_GONE := Fault("report_gone",
-        "HTTP 404 without SOAP for one message, conversation or list", Action.GONE,
+        "HTTP 404 without SOAP for one message, conversation or list", Action.SKIP,
         "Listrak no longer has this report (404). It was skipped; the next sync will try again."),
     PERMISSION := Fault("permission",
         "a fault about permission, or HTTP 401 or 403 without a web page, for one report",
@@ -146,7 +146,7 @@ FAULTS: tuple[Fault, ...] = (
 # fmt: on
 
 
-class RequestError(Exception):
+class AttemptFailed(Exception):
     """An attempt at a request brought no rows.
 
     :ivar fault: what that means, by the body of the response alone if there is one

@@ -12,7 +12,7 @@ from lxml import etree
 from source_listrak.soap import faults
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.envelope import NAMESPACE
-from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.faults import AttemptFailed, Fault
 from source_listrak.soap.xml import all_text, local_name, parse
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
@@ -63,7 +63,7 @@ class RowReader:
         """Return the rows of a response.
 
         :param content_type: the HTTP header, for its charset
-        :raises RequestError: whatever else the bytes are, and no other error
+        :raises AttemptFailed: whatever else the bytes are, and no other error
         """
         envelope, (rows, wrong), removed = parse(body, content_type, self.row, self._take)
         is_present = self._check(envelope)
@@ -113,14 +113,14 @@ class RowReader:
         return is_present
 
 
-def _malformed(detail: str) -> RequestError:
-    return RequestError(faults.MALFORMED, detail)
+def _malformed(detail: str) -> AttemptFailed:
+    return AttemptFailed(faults.MALFORMED, detail)
 
 
-def _described(fault: Fault, texts: Iterable[str]) -> RequestError:
+def _described(fault: Fault, texts: Iterable[str]) -> AttemptFailed:
     """Return the error that texts describe, of a fault unless they say more."""
     text = " ".join(" ".join(texts).split())
-    return RequestError(faults.classify_text(text, fault), text)
+    return AttemptFailed(faults.classify_text(text, fault), text)
 
 
 def _divide(

@@ -22,7 +22,7 @@ class Clock:
         event.wait(seconds)
 
 
-class CircuitBreaker:
+class StopSwitch:
     """Stops every request once one error has shown that no further request can help.
 
     :ivar clock: what the requests are timed by
@@ -77,7 +77,7 @@ class Throttle:
     """
 
     def __init__(
-        self, workers: int, max_requests_per_second: float | None, breaker: CircuitBreaker
+        self, workers: int, max_requests_per_second: float | None, breaker: StopSwitch
     ) -> None:
         self._workers = workers
         self._limit = float(workers)

@@ -20,7 +20,7 @@ import certifi
 import pycurl
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.faults import AttemptFailed, Fault
 
 _BUFFER_BYTES = 2**18
 _GZIP_START = b"\x1f\x8b"
@@ -69,7 +69,7 @@ class Transport(Protocol):
 
         :param seconds: a limit for the whole response, however steadily it arrives; its own counts
             where that is less
-        :raises RequestError: there is no complete response
+        :raises AttemptFailed: there is no complete response
         """
 
 
@@ -154,10 +154,10 @@ class CurlTransport:
             tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
             curl.close()  # after an error, its connection is not used again
             if tunnel_status == _PROXY_LOGIN_REQUIRED:
-                raise RequestError(faults.PROXY_LOGIN) from None
+                raise AttemptFailed(faults.PROXY_LOGIN) from None
             code = int(error.args[0])
             unknown = (faults.CONNECTION, f"libcurl error {code}")
-            raise RequestError(*_ERRORS.get(code, unknown)) from None
+            raise AttemptFailed(*_ERRORS.get(code, unknown)) from None
         content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE) or b""
         response = Response(
             curl.getinfo(pycurl.RESPONSE_CODE),
@@ -175,7 +175,7 @@ def _decompressed(data: bytes, limit: int) -> bytes:
 
     libcurl's own decompression takes several members for an error.
 
-    :raises RequestError: it is damaged, incomplete or too large
+    :raises AttemptFailed: it is damaged, incomplete or too large
     """
     if not data.startswith(_GZIP_START):
         return data
@@ -185,9 +185,9 @@ def _decompressed(data: bytes, limit: int) -> bytes:
         while chunk := file.read1(_BUFFER_BYTES):
             body += chunk
             if len(body) > limit:
-                raise RequestError(faults.TOO_LARGE)
+                raise AttemptFailed(faults.TOO_LARGE)
     except EOFError:
-        raise RequestError(faults.CONNECTION, "incomplete gzip data") from None
+        raise AttemptFailed(faults.CONNECTION, "incomplete gzip data") from None
     except (OSError, zlib.error):
-        raise RequestError(faults.CONNECTION, "damaged gzip data") from None
+        raise AttemptFailed(faults.CONNECTION, "damaged gzip data") from None
     return bytes(body)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from lxml import etree
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.faults import AttemptFailed, Fault
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def parse(
         when the response has to be parsed again
     :return: the element `Envelope`, the result of `take`, and how many characters were dropped
         because XML 1.0 forbids them
-    :raises RequestError: whatever else the bytes are, and no other error; its detail never
+    :raises AttemptFailed: whatever else the bytes are, and no other error; its detail never
         contains anything of the response itself
     """
     data, removed = _as_utf8(body, content_type), 0
@@ -79,11 +79,11 @@ def all_text(element: etree._Element) -> str:
 _RESULT = re.compile(r"<(?:[\w.-]+:)?\w*Result\b")
 
 
-def _unreadable(fault: Fault, body: bytes, detail: str = "") -> RequestError:
+def _unreadable(fault: Fault, body: bytes, detail: str = "") -> AttemptFailed:
     """Return the error of a body that is no envelope, which may hold a token all the same."""
     # Rows are customers' text, which may look like a token.
     text = _RESULT.split(body.decode("utf-8", "replace"), maxsplit=1)[0]
-    return RequestError(faults.find_token(text) or fault, detail)
+    return AttemptFailed(faults.find_token(text) or fault, detail)
 
 
 # Encodings
@@ -109,7 +109,7 @@ def _as_utf8(body: bytes, content_type: str | None) -> bytes:
     says; anything else is windows-1252 if the HTTP charset or the document's beginning says so (or
     Latin-1 or ASCII, which means the same in practice).
 
-    :raises RequestError: it cannot be decoded
+    :raises AttemptFailed: it cannot be decoded
     """
     encoding = next((name for start, name in _FIRST_BYTES if body.startswith(start)), "utf-8")
     with suppress(UnicodeError):
@@ -145,9 +145,9 @@ def _tree(
     if doctype := _DOCTYPE.match(data, _prolog_end(data)):
         if doctype[1].lower() == b"html" and not doctype[2]:
             raise _unreadable(faults.HTML_PAGE, data)
-        raise RequestError(faults.REFUSED_XML, "the response contains a document type")
+        raise AttemptFailed(faults.REFUSED_XML, "the response contains a document type")
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
-        raise RequestError(
+        raise AttemptFailed(
             faults.TOO_LARGE, "the response contains more markup than fits into memory"
         )
     is_huge = len(data) > _HUGE

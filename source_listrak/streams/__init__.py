@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from source_listrak.streams.account import AccountStream, LoginStream
-from source_listrak.streams.base import ListrakStream, Session
+from source_listrak.streams.base import Context, ListrakStream
 from source_listrak.streams.list import AnalyticsStream, ListStream, ReportStream
 from source_listrak.streams.message import MessageStream
-from source_listrak.tables import Parent
+from source_listrak.tables import SlicedBy
 
-CLASSES: dict[Parent, type[ListrakStream]] = {
+CLASSES: dict[SlicedBy, type[ListrakStream]] = {
     "login": LoginStream,
     "account": AccountStream,
     "list": ListStream,
@@ -19,4 +19,4 @@ CLASSES: dict[Parent, type[ListrakStream]] = {
 }
 
 
-__all__ = ["CLASSES", "ListrakStream", "LoginStream", "ReportStream", "Session"]
+__all__ = ["CLASSES", "Context", "ListrakStream", "LoginStream", "ReportStream"]

@@ -42,4 +42,4 @@ class LoginStream(AccountStream):
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield what the login brought, of the lists to replicate."""
-        yield [dict(row) for row in self.session.lists]
+        yield [dict(row) for row in self.context.lists]

@@ -14,18 +14,18 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import envelope, faults, rows, wire
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.sync.account import SharedReport
 from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.reports import SharedReport
 from source_listrak.sync.state import Key
 from source_listrak.sync.windows import MARGIN, wall_end, wall_start
 from source_listrak.tables import Table, schema
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Context:
     """What the streams of one run share.
 
     :param now: returns the present instant in UTC
@@ -55,16 +55,16 @@ class ListrakStream(HttpStream):
     """
 
     def __init__(
-        self, table: Table, config: ListrakConfig, session: Session, plan: StreamPlan | None = None
+        self, table: Table, config: ListrakConfig, context: Context, plan: StreamPlan | None = None
     ) -> None:
         self.table = table
         self.config = config
-        self.session = session
-        self.counts = session.counts
+        self.context = context
+        self.counts = context.counts
         self._plan = plan
         keys = [column for column in table.key if column not in table.added]
         self._reader = rows.RowReader(
-            table.operation, table.row, schema(table.name), session.dates, table.dates, keys
+            table.operation, table.row, schema(table.name), context.dates, table.dates, keys
         )
         super().__init__()
 
@@ -122,7 +122,7 @@ class ListrakStream(HttpStream):
     def parse_response(self, response: wire.Response, **_: Any) -> rows.Page:  # type: ignore[override]
         """Return the rows of a response.
 
-        :raises RequestError: it holds something else
+        :raises AttemptFailed: it holds something else
         """
         return self._reader.read(response.body, response.content_type)
 
@@ -133,7 +133,7 @@ class ListrakStream(HttpStream):
             for key in sorted(plan.owed):
                 if len(key) > 1 and key[0] in lists and not plan.is_postponed(key):
                     yield self.make_slice(key, plan.owed[key].read_to)
-            for list_id in plan.pending(lists):
+            for list_id in plan.lists_to_read(lists):
                 try:
                     yield from self.slices_of(list_id)
                 except faults.ListrakError as error:
@@ -143,8 +143,8 @@ class ListrakStream(HttpStream):
                     yield FailedSlice(of_list, error)
         finally:
             # No rows that were fetched for this table may wait for a slice any more.
-            if self.name in self.session.reports:
-                self.session.reports[self.name].release()
+            if self.name in self.context.reports:
+                self.context.reports[self.name].release()
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield the slices of a list, by default the list itself.
@@ -157,7 +157,7 @@ class ListrakStream(HttpStream):
         """Yield the rows of a slice that is not paged."""
         yield self.fetch_page(slice_).rows
 
-    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return nothing: rows of this table stay."""
         return None
 
@@ -169,23 +169,25 @@ class ListrakStream(HttpStream):
 
     def list_ids(self) -> list[int]:
         """Return the lists of this sync, ascending."""
-        return self.plan.list_ids(row["ListID"] for row in self.session.lists)
+        return self.plan.list_ids(row["ListID"] for row in self.context.lists)
 
-    def make_slice(self, key: Key, read_to: datetime | None = None, minimum: int = 0) -> Slice:
+    def make_slice(
+        self, key: Key, read_to: datetime | None = None, expected_rows: int = 0
+    ) -> Slice:
         """Return the slice of a list, message or conversation.
 
         :param key: (list,), (list, message) or (list, conversation)
         :param read_to: until when it was read
-        :param minimum: rows that it has at least
+        :param expected_rows: rows that it has at least
         """
         parent = {self.table.id_column: key[-1]}
         return Slice(
             key=key,
-            subject=("list" if len(key) == 1 else self.table.parent, key[-1]),
+            subject=("list" if len(key) == 1 else self.table.sliced_by, key[-1]),
             arguments=parent | self.span(read_to),
             added=parent if self.table.id_column in self.table.added else {},
             read_to=read_to,
-            minimum=minimum,
+            expected_rows=expected_rows,
         )
 
     def span(self, read_to: datetime | None) -> dict[str, Any]:
@@ -213,25 +215,25 @@ class ListrakStream(HttpStream):
             label=f"{self.table.operation} of {slice_.label}{where}",
             subject=slice_.subject,
         )
-        page = self.session.client.send(request, self.parse_response, self.counts)
+        page = self.context.client.send(request, self.parse_response, self.counts)
         self._warn_of_changes(page)
         for row in page.rows:
             row.update(slice_.added)
         if self.table.cursor not in (None, self.table.id_column):
-            self.session.watch.see(page.rows, self.table.cursor)
+            self.context.watch.see(page.rows, self.table.cursor)
         return page
 
     def _warn_of_changes(self, page: rows.Page) -> None:
         """Count what the rows lost on their way, and log the first case."""
-        counts, warn = self.counts, self.session.logger.warning
+        counts, warn = self.counts, self.context.logger.warning
         removed, wrong = page.removed_characters, page.wrong_values
         counts.add(removed_characters=removed, wrong_values=sum(wrong.values()))
-        if removed and counts.notice(self.name):
+        if removed and counts.is_first(self.name):
             warn(
                 f"{self.name}: removed {removed:,} characters that XML 1.0 forbids from a response "
                 "and kept the rows. Further ones are counted in the summary."
             )
-        columns = [column for column in wrong if counts.notice(f"{self.name}.{column}")]
+        columns = [column for column in wrong if counts.is_first(f"{self.name}.{column}")]
         if columns:
             warn(
                 f"{self.name}: {', '.join(columns)} had values that are not of the column's type; "

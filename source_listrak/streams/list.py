@@ -12,8 +12,8 @@ import orjson
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync import windows
-from source_listrak.sync.account import micros_of
 from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.reports import micros_of
 from source_listrak.tables import TABLES
 
 ANALYTICS_BATCH = 2500
@@ -32,11 +32,15 @@ class ListStream(ListrakStream):
         A contact that returns keeps its AdditionDate, so only a full read finds it.
         """
         read_to = self.plan.read_to(list_id)
-        if read_to and self.table.departs and windows.next_due((list_id,), read_to, self.plan.end):
+        if (
+            read_to
+            and self.table.rows_can_leave
+            and windows.next_due((list_id,), read_to, self.plan.end)
+        ):
             read_to = None
         yield self.make_slice((list_id,), read_to)
 
-    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return all removals of the days around now; None where they cannot be read.
 
         Two days around now, so that neither the time zone nor the clock matters. A report that
@@ -44,8 +48,8 @@ class ListStream(ListrakStream):
         """
         if not self._has_removals:
             return None
-        removals = ListStream(TABLES["list_removals"], self.config, self.session)
-        zone, now = self.config.zone, self.session.now()
+        removals = ListStream(TABLES["list_removals"], self.config, self.context)
+        zone, now = self.config.zone, self.context.now()
         arguments = {
             "ListID": slice_.key[0],
             "StartDate": windows.wall_start(min(self.plan.end, now), zone) - windows.MARGIN,
@@ -61,9 +65,9 @@ class ListStream(ListrakStream):
         except ListrakError as error:
             if error.fault.action is Action.STOP:
                 raise
-            if error.fault.action is not Action.GONE:  # which is about this list alone
+            if error.fault.action is not Action.SKIP:  # which is about this list alone
                 self._has_removals = False
-            self.session.logger.warning(
+            self.context.logger.warning(
                 f"{self.name}: the removals of {slice_.label} could not be read, so a contact that "
                 "others pushed off the pages while they were read may be missing until the list's "
                 f"next full read, within a week: {error.message}"
@@ -93,8 +97,8 @@ class ReportStream(ListStream):
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""
         list_id, zone = slice_.key[0], self.config.zone
-        find = windows.visit_finder(self.plan.visits(list_id, self.table), zone)
-        for window, rows in self.session.reports[self.name].take_rows(list_id):
+        find = windows.cohort_of(self.plan.due_cohorts(list_id, self.table), zone)
+        for window, rows in self.context.reports[self.name].take_rows(list_id):
             # A window ends where the next one begins: should the service include the end, a
             # message sent at that very moment would come twice.
             end = windows.to_micros(windows.instant_of(window.end, zone)) if window else math.inf
@@ -111,8 +115,8 @@ class AnalyticsStream(ListStream):
         The messages are awaited here and not by a worker: rows of `messages` that wait for a
         worker can hold up the shared report.
         """
-        find = windows.visit_finder(self.plan.visits(list_id, self.table), self.config.zone)
-        parents = self.session.reports["messages"].parents(list_id)
+        find = windows.cohort_of(self.plan.due_cohorts(list_id, self.table), self.config.zone)
+        parents = self.context.reports["messages"].parent_rows(list_id)
         found = [parent[0] for parent in parents if find(parent[1]) is not None]
         slice_ = self.make_slice((list_id,), self.plan.read_to(list_id))
         yield replace(slice_, arguments={"MsgIDs": found})

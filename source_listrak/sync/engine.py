@@ -16,7 +16,7 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator impor
 
 from source_listrak.errors import as_traced
 from source_listrak.soap.faults import Action, ListrakError
-from source_listrak.soap.throttle import CircuitBreaker
+from source_listrak.soap.throttle import StopSwitch
 from source_listrak.sync import output
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts
@@ -69,14 +69,14 @@ class Engine:
     """
 
     workers: int
-    breaker: CircuitBreaker
+    breaker: StopSwitch
     logger: logging.Logger
     state_interval: float
     messages: queue.Queue[Any] = field(default_factory=output.make_queue)
     repository: InMemoryMessageRepository = field(default_factory=InMemoryMessageRepository)
 
 
-class SliceLimit:
+class SliceSlots:
     """Limits how many slices (and parts of them) are out at once.
 
     As many as there are workers: that keeps the workers busy and the state small.
@@ -180,8 +180,8 @@ class SliceCursor(Cursor, PartitionGenerator):
         self._lock = threading.Lock()
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
-        self.limit = SliceLimit(engine.workers)
-        engine.breaker.on_trip(self.limit.stop)
+        self.slots = SliceSlots(engine.workers)
+        engine.breaker.on_trip(self.slots.stop)
         engine.breaker.on_trip(self.emit_state)
 
     @property
@@ -203,7 +203,7 @@ class SliceCursor(Cursor, PartitionGenerator):
             yield from self._partitions()
         except Exception as error:
             self._error = as_traced(self._stream.table.name, error)
-        self.limit.wait_for_all()
+        self.slots.wait_for_all()
         self._close_window()
 
     def _partitions(self) -> Iterator[Partition]:
@@ -214,11 +214,11 @@ class SliceCursor(Cursor, PartitionGenerator):
                 self._fail(slice_.slice, slice_.error)
             elif self._begin(slice_.key):
                 stream.counts.add(known=1)
-                if self.limit.acquire():
+                if self.slots.acquire():
                     warn = self._engine.logger.warning
                     read = SliceRead(stream, slice_, pages, self._divide, warn)
                     yield SlicePartition(stream, read, Part())
-            if self.limit.is_stopped:
+            if self.slots.is_stopped:
                 return
 
     def _begin(self, key: Key) -> bool:
@@ -237,7 +237,7 @@ class SliceCursor(Cursor, PartitionGenerator):
         messages of the next list. Its turn is taken before the turn of the part before it ends, so
         a wait for all slices includes the rest.
         """
-        if not self.limit.acquire(wait=False):
+        if not self.slots.acquire(wait=False):
             return False
         self._engine.messages.put(SlicePartition(self._stream, slice_read, rest))
         return True
@@ -256,10 +256,10 @@ class SliceCursor(Cursor, PartitionGenerator):
         try:
             if slice_read.error is not None:
                 self._fail(slice_read.slice, slice_read.error)
-            elif partition.part.completes:
+            elif partition.part.finished_slice:
                 self._finish(slice_read)
         finally:
-            self.limit.release()
+            self.slots.release()
 
     def _finish(self, slice_read: SliceRead) -> None:
         slice_ = slice_read.slice
@@ -267,12 +267,12 @@ class SliceCursor(Cursor, PartitionGenerator):
         with self._lock:
             self._owed.pop(slice_.key, None)
         self._stream.counts.add(done=1)
-        is_short = slice_.read_to is None and slice_read.rows < slice_.minimum
+        is_short = slice_.read_to is None and slice_read.rows < slice_.expected_rows
         if is_short and self._stream.counts.add(short_slices=1):
             self._engine.logger.warning(
-                f"{self._stream.table.name}: {slice_.label} has {slice_read.rows:,} rows, fewer "
-                f"than the {slice_.minimum:,} contacts or clicks that Listrak counts. Further "
-                "cases are counted in the summary."
+                f"{self._stream.table.name}: {slice_.label} has {slice_read.rows:,} rows, but "
+                f"Listrak's counter says at least {slice_.expected_rows:,}. Later cases are only "
+                "counted in the summary."
             )
         self.emit_state(after=self._engine.state_interval)
 
@@ -287,7 +287,7 @@ class SliceCursor(Cursor, PartitionGenerator):
             is_first = len(self._failures) == 1
             if not counts["done"]:
                 self._end_if_refused()
-        if failed.calls_for(Action.GONE):
+        if failed.calls_for(Action.SKIP):
             counts.add(gone=1)
             return
         counts.add(failed=1)
@@ -304,7 +304,7 @@ class SliceCursor(Cursor, PartitionGenerator):
         all_refused = all(one.calls_for(Action.REFUSED) for one in first)
         if len(first) == REFUSALS_LIMIT and all_refused:
             self._error = first[-1].error
-            self.limit.stop()
+            self.slots.stop()
 
     def _close_window(self) -> None:
         """Owe what failed.
@@ -322,7 +322,7 @@ class SliceCursor(Cursor, PartitionGenerator):
         }
         for key, one in self._failures.items():
             noticed = plan.owed[key].noticed if key in plan.owed else plan.end
-            owed[key] = Owed(key, one.slice.read_to, noticed, one.calls_for(Action.GONE))
+            owed[key] = Owed(key, one.slice.read_to, noticed, one.calls_for(Action.SKIP))
         if len(owed) > OWED_LIMIT:
             raise AirbyteTracedException(
                 message=f"{len(owed):,} reports of {name} could not be read, more than can be "
@@ -337,7 +337,7 @@ class SliceCursor(Cursor, PartitionGenerator):
                 f"{name}: Listrak has no report for {gone:,} of the messages, conversations or "
                 "lists (404). They were skipped; the next sync will try again."
             )
-        failed = [one for one in self._failures.values() if not one.calls_for(Action.GONE)]
+        failed = [one for one in self._failures.values() if not one.calls_for(Action.SKIP)]
         if failed:
             oldest = min(owed[one.slice.key].noticed for one in failed)
             cause = failed[0].error

@@ -63,12 +63,12 @@ class StreamPlan:
             return False
         return windows.next_due(key, self.before.synced_to or owed.noticed, self.end) is None
 
-    def pending(self, list_ids: Iterable[int]) -> list[int]:
+    def lists_to_read(self, list_ids: Iterable[int]) -> list[int]:
         """Return the lists that may have slices to read, without what is done or postponed."""
         is_done = self.running.is_list_done
         return [one for one in list_ids if not (is_done(one) or self.is_postponed((one,)))]
 
-    def visits(self, list_id: int, table: Table) -> list[windows.Visit]:
+    def due_cohorts(self, list_id: int, table: Table) -> list[windows.Cohort]:
         """Return which messages of a list this sync reads, ascending by the date they were sent.
 
         Recent messages are read on every sync, from `read_to` on. Older ones are revisited by
@@ -91,16 +91,16 @@ class StreamPlan:
         start = windows.wall_start((self.before if read_to else self.running).since, zone)
         last = windows.wall_end(self.end, zone) + windows.MARGIN
         if read_to is None:
-            return [windows.Visit(windows.Window(start, last), None)]
+            return [windows.Cohort(windows.Window(start, last), None)]
         border = max(start, windows.wall_start(read_to - max(table.recent, self.lookback), zone))
         found = []
         while table.monthly and start < border:
             end = min(windows.next_month(start), border)
             due = windows.next_due((list_id, start.year, start.month), read_to, self.end)
             if due is not None:
-                found.append(windows.Visit(windows.Window(start, end), due - windows.CYCLE))
+                found.append(windows.Cohort(windows.Window(start, end), due - windows.CYCLE))
             start = end
-        return [*found, windows.Visit(windows.Window(border, last), read_to)]
+        return [*found, windows.Cohort(windows.Window(border, last), read_to)]
 
     def state(self, lists: Iterable[int], owed: Iterable[Owed], done: Done | None) -> StreamState:
         """Return the state of the window: running, or complete, when it collapses to one instant.

@@ -94,7 +94,7 @@ class StreamCounts:
             self._limited_until = now + seconds
         self._on_rate_limited(seconds)
 
-    def notice(self, what: str) -> bool:
+    def is_first(self, what: str) -> bool:
         """Return whether this is the first time; streams that share their counts have names."""
         return self.add(**{what: 1})
 
@@ -111,7 +111,7 @@ class StreamCounts:
 
 
 @contextmanager
-def reporting(streams: Sequence[StreamCounts], logger: logging.Logger) -> Iterator[None]:
+def log_progress(streams: Sequence[StreamCounts], logger: logging.Logger) -> Iterator[None]:
     """Log a line for each running stream every half minute, and a summary of each at the end."""
     over = threading.Event()
 

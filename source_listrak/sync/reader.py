@@ -54,7 +54,7 @@ class Slice:
     :param arguments: of the request, but the page
     :param added: columns that the rows do not carry themselves
     :param read_to: until when it was read before; None: never
-    :param minimum: rows that a read of all of it cannot be below, by its counter
+    :param expected_rows: rows that a read of all of it cannot be below, by its counter
     :param only_lists: rows of other lists are not emitted; None: all are
     """
 
@@ -63,7 +63,7 @@ class Slice:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     added: Mapping[str, Any] = field(default_factory=dict)
     read_to: datetime | None = None
-    minimum: int = 0
+    expected_rows: int = 0
     only_lists: Collection[int] | None = None
 
     @property
@@ -89,7 +89,7 @@ class PageSource(Protocol):
         """Yield the rows of a slice that is not paged."""
         ...
 
-    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return what identifies all recent departures; None where they cannot be known."""
 
 
@@ -116,14 +116,14 @@ class Part:
 
     :ivar next: the part behind; None while the end is open
     :ivar is_requested: whether its first page was requested
-    :ivar completes: whether the whole slice was read when this part was
+    :ivar finished_slice: whether the whole slice was read when this part was
     :ivar first_keys: the keys of the rows of its first page, or why that may never be known
     """
 
     first: int = 1
     next: Part | None = None
     is_requested: bool = False
-    completes: bool = False
+    finished_slice: bool = False
     first_keys: Future[frozenset[int]] = field(default_factory=Future)
 
 
@@ -183,17 +183,17 @@ class SliceRead:
         try:
             if not self.source.table.paged:
                 yield from self.source.read_whole(self.slice)
-                part.completes = True
+                part.finished_slice = True
                 return
-            if part.first == 1 and self.source.table.departs:
-                part.completes = yield from self._read_one_page()
-                if part.completes:
+            if part.first == 1 and self.source.table.rows_can_leave:
+                part.finished_slice = yield from self._read_one_page()
+                if part.finished_slice:
                     return
-                self._pass.departures = self.source.departures(self.slice)
+                self._pass.departures = self.source.recent_removals(self.slice)
             yield from self._read_part(part)
             while self._is_last_part():
-                part.completes = self._is_proved()
-                if part.completes:
+                part.finished_slice = self._is_proved()
+                if part.finished_slice:
                     return
                 yield from self._read_part(Part())
         except Exception as error:
@@ -225,7 +225,7 @@ class SliceRead:
             rows = page.rows
             if number == part.first > 1:
                 # Where no row identifies the page, any of its rows will do.
-                keys = _keys(filter(self._is_telling, rows)) or _keys(rows)
+                keys = _keys(filter(self._identifies_page, rows)) or _keys(rows)
                 part.first_keys.set_result(frozenset(keys))
             empty = 0 if rows else empty + 1
             if empty == limit or not page.present:
@@ -234,7 +234,7 @@ class SliceRead:
                 self._note(rows, number)
                 if part.next is None and (part.first > 1 or number > PAGES_BEFORE_DIVISION):
                     self._offer_rest(part, number + self.part_pages)
-                if table.departs:
+                if table.rows_can_leave:
                     self._drop_known(rows, number)
                 yield rows
             number += 1
@@ -245,21 +245,21 @@ class SliceRead:
             raise self.error
         return self.source.fetch_page(self.slice, number)
 
-    def _is_telling(self, row: Mapping[str, Any]) -> bool:
+    def _identifies_page(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row identifies a page; recipients without an address look alike."""
         return len(row) > len(self.slice.added)
 
     def _note(self, rows: Rows, number: int) -> None:
         """Count the rows of a page; a page that came before means that paging does not end."""
-        is_telling = any(map(self._is_telling, rows))
+        identifies_page = any(map(self._identifies_page, rows))
         page = hash(orjson.dumps(rows))
         with self._lock:
             seen = self._pass
             self.rows += len(rows)
-            if is_telling and page in seen.pages:
+            if identifies_page and page in seen.pages:
                 seen.repeated_rows += len(rows)
             seen.pages.add(page)
-            seen.blank_pages = 0 if is_telling else seen.blank_pages + 1
+            seen.blank_pages = 0 if identifies_page else seen.blank_pages + 1
             if seen.repeated_rows >= REPEATED_ROWS_LIMIT or seen.blank_pages > BLANK_PAGES_LIMIT:
                 raise ListrakError(REPEATED_PAGE, f"{self.slice.label}, page {number}")
 
@@ -308,7 +308,9 @@ class SliceRead:
     def _is_proved(self) -> bool:
         """Return whether the slice counts as read; if not, begin the next pass."""
         ended = self._pass
-        departures = self.source.departures(self.slice) if ended.departures is not None else None
+        departures = (
+            self.source.recent_removals(self.slice) if ended.departures is not None else None
+        )
         if departures in (None, ended.departures):
             return True
         if ended.number == PASSES_LIMIT:

@@ -112,7 +112,7 @@ def next_due(key: tuple[int, ...], after: datetime, until: datetime) -> datetime
     return due if due <= until else None
 
 
-class Visit(NamedTuple):
+class Cohort(NamedTuple):
     """The messages that a list sent in a span, and until when their activity was read.
 
     :param read_to: an instant; None: nothing of them was read
@@ -122,16 +122,16 @@ class Visit(NamedTuple):
     read_to: datetime | None
 
 
-def visit_finder(found: list[Visit], zone: ZoneInfo) -> Callable[[int], Visit | None]:
-    """Return a function from a send date to the visit it falls into.
+def cohort_of(found: list[Cohort], zone: ZoneInfo) -> Callable[[int], Cohort | None]:
+    """Return a function from a send date to the cohort it falls into.
 
     It takes microseconds since 1970. A negative number is no date: such a message may come with
-    any of the spans, so it belongs to the visit that reads furthest back.
+    any of the spans, so it belongs to the cohort that reads furthest back.
     """
-    furthest = min(found, key=lambda visit: visit.read_to or _EPOCH)
-    edges = [to_micros(instant_of(edge, zone)) for visit in found for edge in visit.span]
+    furthest = min(found, key=lambda cohort: cohort.read_to or _EPOCH)
+    edges = [to_micros(instant_of(edge, zone)) for cohort in found for edge in cohort.span]
 
-    def find(sent: int) -> Visit | None:
+    def find(sent: int) -> Cohort | None:
         if sent < 0:
             return furthest
         passed = bisect_right(edges, sent)  # an odd number inside of a span

@@ -21,9 +21,9 @@ from source_listrak.soap.client import (
     SoapClient,
 )
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER
-from source_listrak.soap.faults import Action, Fault, ListrakError, RequestError
+from source_listrak.soap.faults import Action, AttemptFailed, Fault, ListrakError
 from source_listrak.soap.rows import Page
-from source_listrak.soap.throttle import CircuitBreaker
+from source_listrak.soap.throttle import StopSwitch
 from source_listrak.soap.wire import Response
 from unit_tests.soap.pages import LISTS, OPENS, exception, fault, open_row, page
 from unit_tests.soap.test_throttle import FakeClock
@@ -98,7 +98,7 @@ class Service:
         self.clock = FakeClock()
         self.counter = Counter()
         self.logins = 0
-        self.breaker = CircuitBreaker(self.clock)
+        self.breaker = StopSwitch(self.clock)
         self._answers = list(answers)
         self._login = login
         self.transport = FakeTransport(self._answer, self.clock)
@@ -160,7 +160,7 @@ def test_a_failing_request_is_tried_at_least_6_times_over_at_least_2_minutes(
 
 
 def test_6_attempts_are_made_however_long_each_takes() -> None:
-    service = Service(RequestError(faults.TIMEOUT))
+    service = Service(AttemptFailed(faults.TIMEOUT))
     service.transport.takes = 120.0
     assert service.error().fault is faults.TIMEOUT
     assert service.requests == 6
@@ -261,7 +261,7 @@ def test_waits_grow_jitter_upwards_and_are_bounded() -> None:
         (Response(200, DOCTYPE), faults.REFUSED_XML),
         (Response(500, DOCTYPE), faults.REFUSED_XML),
         (Response(200, b"<a/>" * 2**22), faults.TOO_LARGE),
-        (RequestError(faults.TLS), faults.TLS),
+        (AttemptFailed(faults.TLS), faults.TLS),
     ],
 )
 def test_a_response_without_rows_is_classified_by_its_body_before_its_status(
@@ -269,7 +269,7 @@ def test_a_response_without_rows_is_classified_by_its_body_before_its_status(
 ) -> None:
     service = Service(answer)
     assert service.error().fault is expected
-    attempts = {Action.RETRY: range(6, 20), Action.GONE: range(2, 3)}
+    attempts = {Action.RETRY: range(6, 20), Action.SKIP: range(2, 3)}
     assert service.requests in attempts.get(expected.action, range(1, 2))
     assert (service.breaker.error is not None) == (expected.action is Action.STOP)
 
@@ -397,7 +397,7 @@ def test_five_gone_reports_in_a_row_mean_that_the_service_is_gone_when_the_login
 
 
 def test_five_failed_reports_in_a_row_are_an_outage_when_the_login_fails() -> None:
-    service = Service(Response(500, b"", PLAIN), login=RequestError(faults.TIMEOUT))
+    service = Service(Response(500, b"", PLAIN), login=AttemptFailed(faults.TIMEOUT))
     assert _ends_of(service, range(5)) == ["server_error"] * 4 + ["outage"]
     assert service.breaker.error is not None
     assert service.breaker.error.detail == "last fault: server_error"
@@ -416,7 +416,7 @@ def test_a_login_that_is_refused_meanwhile_stops_the_sync_with_its_own_error() -
 
 
 def test_one_message_that_fails_in_many_tables_is_no_outage() -> None:
-    service = Service(Response(500, b"", PLAIN), login=RequestError(faults.TIMEOUT))
+    service = Service(Response(500, b"", PLAIN), login=AttemptFailed(faults.TIMEOUT))
     for _ in range(20):
         assert service.error(("message", 7)).fault is faults.SERVER_ERROR
     assert service.logins == 0

@@ -159,7 +159,7 @@ def test_each_fault_has_a_sentence_and_the_type_of_who_can_resolve_it(fault: Fau
     assert fault.message.count(". ") >= 1, "what happened, then what to do"
     expected = {
         Action.STOP: CONFIG,
-        Action.GONE: SYSTEM,
+        Action.SKIP: SYSTEM,
         Action.REFUSED: CONFIG,
         Action.RETRY: TRANSIENT,
         Action.FAIL: SYSTEM,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.faults import AttemptFailed, Fault
 from source_listrak.soap.rows import Page
 from unit_tests.soap.pages import (
     BOUNCES,
@@ -45,7 +45,7 @@ def _rows(table: Contract, rows: str) -> list[dict[str, Any]]:
 
 
 def _error(table: Contract, body: bytes) -> tuple[Fault, str]:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(AttemptFailed) as caught:
         table.reader().read(body)
     return caught.value.fault, caught.value.detail
 
@@ -565,7 +565,7 @@ def test_a_damaged_response_is_read_or_raises_request_errors(
         body = body[:place] + inserted + body[place + length :]
     try:
         rows = OPENS.reader().read(body).rows
-    except RequestError as error:
+    except AttemptFailed as error:
         assert not re.search("example", str(error))
         assert error.fault is not faults.MALFORMED or "example" not in error.detail
     else:

@@ -9,7 +9,7 @@ import pytest
 
 from source_listrak.soap import faults
 from source_listrak.soap.faults import ListrakError
-from source_listrak.soap.throttle import CircuitBreaker, Clock, Throttle
+from source_listrak.soap.throttle import Clock, StopSwitch, Throttle
 
 
 class FakeClock(Clock):
@@ -26,7 +26,7 @@ class FakeClock(Clock):
 
 
 def test_with_more_threads_than_workers_no_more_than_workers_are_in_flight() -> None:
-    throttle = Throttle(3, None, CircuitBreaker())
+    throttle = Throttle(3, None, StopSwitch())
     lock = threading.Lock()
     inside = most = 0
 
@@ -52,7 +52,7 @@ def test_with_more_threads_than_workers_no_more_than_workers_are_in_flight() -> 
 
 def test_with_a_rate_requests_are_sent_in_even_steps() -> None:
     clock = FakeClock()
-    throttle = Throttle(4, 5.0, CircuitBreaker(clock))
+    throttle = Throttle(4, 5.0, StopSwitch(clock))
     began = clock.now
     for _ in range(51):
         with throttle.slot():
@@ -62,7 +62,7 @@ def test_with_a_rate_requests_are_sent_in_even_steps() -> None:
 
 def test_after_idle_time_no_burst_makes_up_for_it() -> None:
     clock = FakeClock()
-    throttle = Throttle(4, 5.0, CircuitBreaker(clock))
+    throttle = Throttle(4, 5.0, StopSwitch(clock))
     with throttle.slot():
         pass
     clock.now += 100
@@ -75,7 +75,7 @@ def test_after_idle_time_no_burst_makes_up_for_it() -> None:
 
 def test_a_burst_of_rejections_halves_the_requests_in_flight_once() -> None:
     clock = FakeClock()
-    throttle = Throttle(16, None, CircuitBreaker(clock))
+    throttle = Throttle(16, None, StopSwitch(clock))
     began = clock.now
     clock.now += 1
     for _ in range(10):
@@ -91,7 +91,7 @@ def test_a_burst_of_rejections_halves_the_requests_in_flight_once() -> None:
 
 def test_a_round_of_successes_allows_one_more_request_in_flight() -> None:
     clock = FakeClock()
-    throttle = Throttle(8, None, CircuitBreaker(clock))
+    throttle = Throttle(8, None, StopSwitch(clock))
     throttle.slow_down(clock.now, 0)
     assert throttle.limit == 4
     for _ in range(4 + 1):
@@ -103,7 +103,7 @@ def test_a_round_of_successes_allows_one_more_request_in_flight() -> None:
 
 
 def test_during_a_pause_no_request_is_sent() -> None:
-    throttle = Throttle(4, None, CircuitBreaker())
+    throttle = Throttle(4, None, StopSwitch())
     began = time.monotonic()
     throttle.slow_down(began, 0.15)
     with throttle.slot() as at:
@@ -125,7 +125,7 @@ def test_a_trip_wakes_threads_that_wait_for_a_slot_a_pause_or_the_rate() -> None
         thread.start()
         return thread
 
-    breaker = CircuitBreaker()
+    breaker = StopSwitch()
     full, paused = Throttle(1, None, breaker), Throttle(1, None, breaker)
     rated = Throttle(2, 0.01, breaker)
     paused.slow_down(time.monotonic(), 600)
@@ -141,14 +141,14 @@ def test_a_trip_wakes_threads_that_wait_for_a_slot_a_pause_or_the_rate() -> None
 
 
 def test_an_error_inside_a_slot_frees_it() -> None:
-    throttle = Throttle(1, None, CircuitBreaker())
+    throttle = Throttle(1, None, StopSwitch())
     for _ in range(3):
         with pytest.raises(KeyError), throttle.slot():
             raise KeyError
 
 
 def test_of_two_trips_the_first_error_is_kept_and_every_wait_ends() -> None:
-    breaker = CircuitBreaker()
+    breaker = StopSwitch()
     calls: list[int] = []
     breaker.on_trip(lambda: calls.append(1))
     breaker.check()
@@ -162,7 +162,7 @@ def test_of_two_trips_the_first_error_is_kept_and_every_wait_ends() -> None:
 
 
 def test_an_interruption_stops_the_sync_and_is_transient() -> None:
-    breaker = CircuitBreaker()
+    breaker = StopSwitch()
     breaker.interrupt()
     assert breaker.error is not None
     assert breaker.error.fault is faults.INTERRUPTED

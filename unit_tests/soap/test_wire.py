@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import Action, Fault, RequestError
+from source_listrak.soap.faults import Action, AttemptFailed, Fault
 from source_listrak.soap.wire import CurlTransport, Limits, Response
 
 BODY = b"<a>" + b"some text " * 1000 + b"</a>"
@@ -70,8 +70,8 @@ def _post(url: str, limits: Limits | None = None) -> Response:
     return CurlTransport(limits or Limits()).post(url, HEADERS, b"<request/>", 10)
 
 
-def _error(url: str, limits: Limits | None = None) -> RequestError:
-    with pytest.raises(RequestError) as raised:
+def _error(url: str, limits: Limits | None = None) -> AttemptFailed:
+    with pytest.raises(AttemptFailed) as raised:
         _post(url, limits)
     return raised.value
 
@@ -190,6 +190,6 @@ def test_a_response_that_is_silent_for_too_long_is_a_timeout(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with pytest.raises(RequestError) as raised:
+        with pytest.raises(AttemptFailed) as raised:
             CurlTransport(Limits()).post(url, HEADERS, b"<request/>", 0.2)
     assert raised.value.fault is faults.TIMEOUT

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from source_listrak.soap import faults, xml
-from source_listrak.soap.faults import Fault, RequestError
+from source_listrak.soap.faults import AttemptFailed, Fault
 from unit_tests.soap.pages import OPENS, SOAP_11, XSI, open_row, page
 
 
@@ -27,7 +27,7 @@ def parse(body: bytes, content_type: str | None = None) -> tuple[etree._Element,
 
 
 def _error(body: bytes, content_type: str | None = None) -> tuple[Fault, str]:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(AttemptFailed) as caught:
         parse(body, content_type)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None or caught.value.__suppress_context__

@@ -23,14 +23,14 @@ from source_listrak.soap.faults import (
     ListrakError,
 )
 from source_listrak.soap.rows import Page
-from source_listrak.soap.throttle import CircuitBreaker
+from source_listrak.soap.throttle import StopSwitch
 from source_listrak.sync.engine import (
     REFUSALS_LIMIT,
     Engine,
     FailedSlice,
     SliceCursor,
-    SliceLimit,
     SlicePartition,
+    SliceSlots,
 )
 from source_listrak.sync.plan import make_plan
 from source_listrak.sync.progress import StreamCounts
@@ -57,14 +57,14 @@ class FakeStream:
         state: StreamState | None = None,
         now: datetime = NOW,
         failing: dict[Key, Exception] | None = None,
-        minimum: int = 0,
+        expected_rows: int = 0,
     ) -> None:
         self.plan, _ = make_plan(state, CONFIG, now, incremental=True)
         self.counts = StreamCounts("message_opens")
         self.requested: list[Key] = []
         self._keys = keys
         self._failing = failing or {}
-        self._minimum = minimum
+        self._expected_rows = expected_rows
 
     def list_ids(self) -> list[int]:
         return self.plan.list_ids(LISTS)
@@ -86,7 +86,7 @@ class FakeStream:
                 key,
                 ("message", key[1]),
                 read_to=read_to,
-                minimum=self._minimum,
+                expected_rows=self._expected_rows,
             )
 
     def fetch_page(self, slice_: Slice, number: int) -> Page:
@@ -97,7 +97,7 @@ class FakeStream:
         rows = [{"MsgID": slice_.key[1], "EmailAddress": "a"}] if number == 1 else []
         return Page(rows, bool(rows), 0, {})
 
-    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         return None
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
@@ -110,7 +110,7 @@ class Sync:
     def __init__(self, stream: FakeStream) -> None:
         self.stream = stream
         self.messages: queue.Queue[Any] = queue.Queue()
-        self.breaker = CircuitBreaker()
+        self.breaker = StopSwitch()
         self.error: AirbyteTracedException | None = None
         logger = logging.getLogger("test_engine")
         engine = Engine(1, self.breaker, logger, 0.0, self.messages)
@@ -123,7 +123,7 @@ class Sync:
             for number, partition in enumerate(self.cursor.generate()):
                 if number == cut_after:
                     self.breaker.interrupt()
-                    self.cursor.limit.release()
+                    self.cursor.slots.release()
                     continue
                 assert isinstance(partition, SlicePartition)
                 for record in partition.read():
@@ -345,19 +345,19 @@ def test_a_stop_emits_the_state_although_a_slice_is_still_being_read() -> None:
 def test_fewer_rows_than_the_counter_says_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    done = sync(minimum=2)
+    done = sync(expected_rows=2)
     assert done.stream.counts["short_slices"] == 4
-    (line,) = [line for line in caplog.messages if "fewer" in line]
-    assert "message 7 has 1 rows, fewer than the 2" in line
+    (line,) = [line for line in caplog.messages if "counter says" in line]
+    assert "message 7 has 1 rows, but Listrak's counter says at least 2" in line
 
 
 def test_enough_rows_are_not_remarked_on(caplog: pytest.LogCaptureFixture) -> None:
-    sync(minimum=1)
-    assert not [line for line in caplog.messages if "fewer" in line]
+    sync(expected_rows=1)
+    assert not [line for line in caplog.messages if "counter says" in line]
 
 
 def test_what_was_read_before_has_no_minimum() -> None:
-    done = sync(state=sync().state, now=NOW + DAY, minimum=99)
+    done = sync(state=sync().state, now=NOW + DAY, expected_rows=99)
     assert done.stream.counts["short_slices"] == 0
 
 
@@ -365,7 +365,7 @@ def test_what_was_read_before_has_no_minimum() -> None:
 
 
 def test_slices_wait_for_their_turn() -> None:
-    limit = SliceLimit(2)
+    limit = SliceSlots(2)
     limit.acquire()
     assert limit.acquire(wait=False)
     assert not limit.acquire(wait=False)
@@ -382,7 +382,7 @@ def test_slices_wait_for_their_turn() -> None:
 
 
 def test_a_stop_releases_who_waits_for_a_turn_but_not_who_waits_for_all() -> None:
-    limit = SliceLimit(1)
+    limit = SliceSlots(1)
     limit.acquire()
     with ThreadPoolExecutor(2) as pool:
         turn, everyone = pool.submit(limit.acquire), pool.submit(limit.wait_for_all)

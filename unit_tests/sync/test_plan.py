@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from source_listrak.config import DEFAULT_HISTORY, ListrakConfig
 from source_listrak.sync.plan import GONE_FOR_LONG, StreamPlan, make_plan
 from source_listrak.sync.state import Key, Owed, StreamState, load
-from source_listrak.sync.windows import CYCLE, to_micros, visit_finder
+from source_listrak.sync.windows import CYCLE, cohort_of, to_micros
 from source_listrak.tables import TABLES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -128,8 +128,8 @@ def test_a_list_that_vanished_is_left_out_and_read_in_full_should_it_return() ->
 
 def test_old_messages_are_visited_as_far_back_as_the_lookback_even_if_that_is_longer() -> None:
     sends = TABLES["message_sends"]
-    (visit,) = plan(completed(at=NOW), lookback_days=10).visits(1, sends)
-    assert visit.span.start == datetime(2026, 2, 19, 7)  # in New York
+    (cohort,) = plan(completed(at=NOW), lookback_days=10).due_cohorts(1, sends)
+    assert cohort.span.start == datetime(2026, 2, 19, 7)  # in New York
 
 
 # Full refresh
@@ -189,8 +189,8 @@ def test_a_list_that_vanished_while_a_window_was_resumed_is_not_covered() -> Non
 
 def test_lists_that_an_attempt_finished_are_not_pending() -> None:
     state = plan(now=NOW - HOUR).state([1, 2, 3], (), ((2, 7), ()))
-    assert plan(stored(state)).pending([1, 2, 3]) == [2, 3]
-    assert plan(cut(lists=[1, 2, 3])).pending([1, 2, 3]) == [1, 2, 3]  # (1, 5) is open
+    assert plan(stored(state)).lists_to_read([1, 2, 3]) == [2, 3]
+    assert plan(cut(lists=[1, 2, 3])).lists_to_read([1, 2, 3]) == [1, 2, 3]  # (1, 5) is open
 
 
 def test_a_resumed_window_keeps_the_start_date_it_began_with() -> None:
@@ -283,10 +283,10 @@ def test_a_message_that_leaves_a_default_start_date_is_read_until_then(
     for gap in gaps:
         now += timedelta(seconds=gap)
         made = plan(state, now=now, start_date=None)
-        find = visit_finder(made.visits(list_id, OPENS), made.zone)
-        visit = find(to_micros(sent))
-        if visit is not None and sent < now:
-            begins = made.start(visit.read_to)
+        find = cohort_of(made.due_cohorts(list_id, OPENS), made.zone)
+        cohort = find(to_micros(sent))
+        if cohort is not None and sent < now:
+            begins = made.start(cohort.read_to)
             # The hour is the one that a clock can be put back by.
             assert begins <= max(read_to - made.lookback, sent + HOUR)
             read_to = now
@@ -315,10 +315,12 @@ def test_an_owed_list_is_read_since_it_was_read_not_since_the_last_sync(read_to:
     made = plan(completed(owed=[Owed((2,), read_to, NOW - DAY, False)]))
     assert made.read_to(2) == read_to
     assert made.read_to(1) == NOW - DAY
-    visited = made.visits(2, OPENS)
-    assert all(visit.read_to is None or visit.read_to <= read_to for visit in visited)
+    cohorts = made.due_cohorts(2, OPENS)
+    assert all(cohort.read_to is None or cohort.read_to <= read_to for cohort in cohorts)
     # Longer than a cycle ago: every message of the list is due.
-    assert sum((visit.span.end - visit.span.start for visit in visited), timedelta()) > NOW - START
+    assert (
+        sum((cohort.span.end - cohort.span.start for cohort in cohorts), timedelta()) > NOW - START
+    )
 
 
 def test_what_a_cut_window_owes_is_not_forgotten() -> None:
@@ -334,7 +336,7 @@ def test_what_has_been_gone_for_long_is_requested_once_in_a_cycle(key: Key) -> N
     for day in range(14):
         made = plan(state, now=NOW + day * DAY)
         requested.append(not made.is_postponed(key))
-        assert (made.pending([1, 2]) == [1, 2]) == (requested[-1] or len(key) > 1)
+        assert (made.lists_to_read([1, 2]) == [1, 2]) == (requested[-1] or len(key) > 1)
         state = stored(made.state([1, 2], made.owed.values(), None))
     assert sum(requested[:7]) == sum(requested[7:]) == 1
 
@@ -379,8 +381,8 @@ def test_no_instant_of_a_message_lies_between_two_reads_whatever_ends_a_sync(
     for gap, outcome in syncs:
         now += timedelta(seconds=gap)
         made = plan(state, now=now, lookback_days=lookback)
-        find = visit_finder(made.visits(list_id, OPENS), made.zone)
-        visit = find(to_micros(sent))
+        find = cohort_of(made.due_cohorts(list_id, OPENS), made.zone)
+        cohort = find(to_micros(sent))
         if outcome == "cut":
             state = stored(made.state([list_id], made.owed.values(), (None, ())))
         elif outcome == "owed":
@@ -389,8 +391,8 @@ def test_no_instant_of_a_message_lies_between_two_reads_whatever_ends_a_sync(
             )
             state = stored(made.state([list_id], [owed], None))
         else:
-            if visit is not None:
-                begins = made.start(visit.read_to)
+            if cohort is not None:
+                begins = made.start(cohort.read_to)
                 assert begins <= max(read_to - timedelta(days=lookback), START)
                 read_to = made.end
             assert made.end - read_to <= CYCLE

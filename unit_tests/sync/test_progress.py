@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from source_listrak.sync.progress import StreamCounts, ZoneWatch, reporting
+from source_listrak.sync.progress import StreamCounts, ZoneWatch, log_progress
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NEW_YORK = ZoneInfo("America/New_York")
@@ -67,7 +67,7 @@ def test_workers_that_wait_together_for_a_rate_limit_are_reported_once() -> None
 def test_a_sync_ends_with_a_summary_of_each_stream(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     streams = [StreamCounts("lists"), StreamCounts("messages")]
-    with reporting(streams, logging.getLogger("test_progress")):
+    with log_progress(streams, logging.getLogger("test_progress")):
         streams[0].requested(is_retry=False)
     assert caplog.messages == [
         "Summary of lists: 1 requests, 0 retries, 0.0 s",

@@ -65,7 +65,7 @@ class Report:
             idents = self.idents[first : first + self.page_size]
             return page_of([{"MsgID": 7, "ident": ident} for ident in idents])
 
-    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         with self.lock:
             self.proofs += 1
             self._move(self)
@@ -112,7 +112,7 @@ class Crew:
                 found += next(pages)
             except StopIteration:
                 del self._active[place]
-                assert part.completes == (not self._active)
+                assert part.finished_slice == (not self._active)
         return found
 
 
@@ -155,7 +155,7 @@ class Pages:
         self.requested.append(number)
         return self.pages.get(number, page_of([], present=False))
 
-    def departures(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         return None
 
 
@@ -415,8 +415,8 @@ class Threads:
                 for rows in self.slice_read.read(part):
                     self._found.put(rows)
             except ListrakError:
-                part.completes = True  # there is no more to read
-            if part.completes:
+                part.finished_slice = True  # there is no more to read
+            if part.finished_slice:
                 for _ in range(self.WORKERS):
                     self._work.put(None)
 
@@ -514,8 +514,8 @@ def test_departures_in_every_pass_end_with_a_warning() -> None:
 @pytest.mark.parametrize("unknown", [1, 2])
 def test_departures_that_cannot_be_known_prove_nothing_and_cost_no_pass(unknown: int) -> None:
     class Unknown(Report):
-        def departures(self, slice_: Slice) -> frozenset[bytes] | None:
-            known = super().departures(slice_)
+        def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
+            known = super().recent_removals(slice_)
             return None if self.proofs >= unknown else known
 
     report = Unknown(60)

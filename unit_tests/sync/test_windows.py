@@ -16,13 +16,13 @@ from source_listrak.sync.windows import (
     CYCLE,
     LONGEST_SPAN,
     MARGIN,
-    Visit,
+    Cohort,
     Window,
+    cohort_of,
     instant_of,
     merge,
     next_due,
     to_micros,
-    visit_finder,
     wall_end,
     wall_start,
 )
@@ -62,7 +62,7 @@ def sent_on_the_clock(instant: datetime, zone: ZoneInfo) -> datetime:
     return instant_of(clock(instant, zone), zone)
 
 
-def find_visits(
+def find_cohorts(
     read_to: datetime | None,
     until: datetime,
     *,
@@ -70,13 +70,13 @@ def find_visits(
     since: datetime = START,
     zone: ZoneInfo = UTC,
     monthly: bool = True,
-) -> list[Visit]:
+) -> list[Cohort]:
     before = StreamState(
         since=since, test_messages=True, time_zone=zone.key, synced_to=read_to, lists=(list_id,)
     )
     running = Running(end=until, full_refresh=False, since=since, lists=())
     plan = StreamPlan(before, running, {}, DAY, zone)
-    return plan.visits(list_id, replace(TABLES["message_opens"], monthly=monthly))
+    return plan.due_cohorts(list_id, replace(TABLES["message_opens"], monthly=monthly))
 
 
 # The wall clock
@@ -151,8 +151,8 @@ def test_months_that_touch_are_one_request() -> None:
 
 
 def test_a_year_is_one_request() -> None:
-    (visit,) = find_visits(None, START + 365 * DAY, zone=NEW_YORK)
-    assert len(merge([visit.span])) == 1
+    (cohort,) = find_cohorts(None, START + 365 * DAY, zone=NEW_YORK)
+    assert len(merge([cohort.span])) == 1
 
 
 # When a key is due
@@ -173,10 +173,10 @@ def test_each_month_of_each_list_is_due_in_exactly_one_of_the_daily_syncs_of_a_w
     per_day = []
     for read_to, until in itertools.pairwise(days):
         found = [
-            (list_id, visit.span.start)
+            (list_id, cohort.span.start)
             for list_id in range(50)
-            for visit in find_visits(read_to, until, list_id=list_id)[:-1]
-            if visit.span.start < datetime(2023, 12, 1)
+            for cohort in find_cohorts(read_to, until, list_id=list_id)[:-1]
+            if cohort.span.start < datetime(2023, 12, 1)
         ]
         per_day.append(len(found))
         for key in found:
@@ -187,37 +187,37 @@ def test_each_month_of_each_list_is_due_in_exactly_one_of_the_daily_syncs_of_a_w
 
 
 def test_a_month_that_is_not_due_is_not_requested() -> None:
-    found = find_visits(SYNCED, SYNCED + HOUR)
+    found = find_cohorts(SYNCED, SYNCED + HOUR)
     assert len(found) < 5
-    assert found[-1] == Visit(Window(datetime(2023, 12, 2), datetime(2024, 1, 2, 1)), SYNCED)
+    assert found[-1] == Cohort(Window(datetime(2023, 12, 2), datetime(2024, 1, 2, 1)), SYNCED)
 
 
 # Visits
 
 
 def test_a_list_that_was_never_read_is_read_since_the_start_date() -> None:
-    assert find_visits(None, SYNCED) == [
-        Visit(Window(datetime(2022, 1, 1), datetime(2024, 1, 1) + MARGIN), None)
+    assert find_cohorts(None, SYNCED) == [
+        Cohort(Window(datetime(2022, 1, 1), datetime(2024, 1, 1) + MARGIN), None)
     ]
 
 
 def test_a_message_without_a_send_date_is_read_as_far_back_as_any() -> None:
-    found = find_visits(SYNCED, SYNCED + CYCLE)
-    visit = visit_finder(found, UTC)(-1)
-    assert visit is not None
-    assert visit.read_to == min(other.read_to for other in found if other.read_to)
-    assert visit_finder(found[-1:], UTC)(-1) == found[-1]
+    found = find_cohorts(SYNCED, SYNCED + CYCLE)
+    cohort = cohort_of(found, UTC)(-1)
+    assert cohort is not None
+    assert cohort.read_to == min(other.read_to for other in found if other.read_to)
+    assert cohort_of(found[-1:], UTC)(-1) == found[-1]
 
 
 def test_a_message_sent_before_the_start_date_is_not_visited() -> None:
-    find = visit_finder(find_visits(SYNCED, SYNCED + CYCLE), UTC)
+    find = cohort_of(find_cohorts(SYNCED, SYNCED + CYCLE), UTC)
     assert find(to_micros(START) - 1) is None
     assert find(to_micros(START)) is not None
 
 
 def test_without_months_only_recent_messages_are_visited() -> None:
-    (visit,) = find_visits(SYNCED, SYNCED + CYCLE, monthly=False)
-    assert visit.span.start == datetime(2023, 12, 2)
+    (cohort,) = find_cohorts(SYNCED, SYNCED + CYCLE, monthly=False)
+    assert cohort.span.start == datetime(2023, 12, 2)
 
 
 @given(
@@ -231,17 +231,17 @@ def test_visits_do_not_overlap_and_are_those_of_their_months(
 ) -> None:
     read_to, gap = sync
     until = read_to + timedelta(seconds=gap)
-    found = find_visits(read_to, until, list_id=list_id, since=after(1_500_000_000), zone=zone)
+    found = find_cohorts(read_to, until, list_id=list_id, since=after(1_500_000_000), zone=zone)
     for earlier, later in itertools.pairwise(found):
         assert earlier.span.end <= later.span.start
     wall = clock(sent, zone)
-    inside = [visit for visit in found if visit.span.start <= wall < visit.span.end]
-    visit = visit_finder(found, zone)(to_micros(sent_on_the_clock(sent, zone)))
-    assert [visit] == (inside or [None])
-    if visit is not None and visit.read_to != read_to:
+    inside = [cohort for cohort in found if cohort.span.start <= wall < cohort.span.end]
+    cohort = cohort_of(found, zone)(to_micros(sent_on_the_clock(sent, zone)))
+    assert [cohort] == (inside or [None])
+    if cohort is not None and cohort.read_to != read_to:
         due = next_due((list_id, wall.year, wall.month), read_to, until)
         assert due is not None
-        assert visit.read_to == due - CYCLE
+        assert cohort.read_to == due - CYCLE
 
 
 @given(
@@ -258,18 +258,18 @@ def test_whatever_the_gaps_between_syncs_no_instant_lies_between_two_visits(
 ) -> None:
     sent = sent_on_the_clock(SYNCED - timedelta(seconds=sent_before), zone)
     synced_to = SYNCED
-    visited_to: datetime | None = SYNCED if sent < SYNCED else None
+    read_before: datetime | None = SYNCED if sent < SYNCED else None
     for gap in gaps:
         until = synced_to + timedelta(seconds=gap)
-        found = find_visits(synced_to, until, list_id=list_id, zone=zone)
-        visit = visit_finder(found, zone)(to_micros(sent))
-        if visit is not None:
-            assert visit.read_to is not None
-            assert visit.read_to <= (visited_to or sent)
-            visited_to = until
+        found = find_cohorts(synced_to, until, list_id=list_id, zone=zone)
+        cohort = cohort_of(found, zone)(to_micros(sent))
+        if cohort is not None:
+            assert cohort.read_to is not None
+            assert cohort.read_to <= (read_before or sent)
+            read_before = until
         elif sent < until:
-            assert visited_to is not None
+            assert read_before is not None
         # A cycle is the longest delay, on top of the time between two syncs.
-        if visited_to is not None:
-            assert until - visited_to <= CYCLE
+        if read_before is not None:
+            assert until - read_before <= CYCLE
         synced_to = until

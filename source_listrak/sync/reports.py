@@ -73,7 +73,7 @@ class SharedReport:
     """Lists whose rows are fetched, or being fetched, and not taken yet."""
     _is_released: bool = field(default=False, init=False)
 
-    def parents(self, list_id: int) -> Iterator[Sequence[int]]:
+    def parent_rows(self, list_id: int) -> Iterator[Sequence[int]]:
         """Yield (id, date, counters...) of a list's rows, ascending by id.
 
         Dates are in microseconds since 1970.

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from source_listrak.shards import balance
+from source_listrak.commands.shards import balance
 
 ROWS = st.dictionaries(st.integers(1, 10**6), st.integers(0, 10**7), min_size=1, max_size=40)
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_listrak.soap.faults import OTHER_FAULT, ListrakError
-from source_listrak.sync.account import UNKNOWN, SharedReport
+from source_listrak.sync.reports import UNKNOWN, SharedReport
 from source_listrak.sync.windows import Window, to_micros
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=timezone.utc)
@@ -80,49 +80,49 @@ class Fixture:
 
     def fetched_lists(self) -> list[int]:
         """Return the lists fetched since the last call; any thread has done what it can."""
-        list(self.report.parents(1))  # takes the lock
+        list(self.report.parent_rows(1))  # takes the lock
         return [self.fetched.get_nowait()[0] for _ in range(self.fetched.qsize())][::2]
 
     def idents(self, list_id: int) -> list[int]:
-        return [parent[0] for parent in self.report.parents(list_id)]
+        return [parent[0] for parent in self.report.parent_rows(list_id)]
 
 
 # Parents
 
 
-def parents(*rows: Mapping[str, Any], **values: Any) -> list[list[int]]:
+def parent_rows(*rows: Mapping[str, Any], **values: Any) -> list[list[int]]:
     found = [dict(one) for one in rows]
     shared = Fixture([1], fetch=lambda *_: found, windows=lambda list_id: [None], **values)
-    return [[*parent] for parent in shared.report.parents(1)]
+    return [[*parent] for parent in shared.report.parent_rows(1)]
 
 
 def test_parents_are_ascending_by_id_with_their_dates_and_counters() -> None:
-    found = parents(row(7, OpenCount=3, ClickCount=1), row(2, OpenCount=0, ClickCount=5))
+    found = parent_rows(row(7, OpenCount=3, ClickCount=1), row(2, OpenCount=0, ClickCount=5))
     noon = to_micros(NOON)
     assert found == [[2, noon, 0, 5], [7, noon, 3, 1]]
 
 
 def test_a_counter_or_date_that_is_absent_is_unknown_and_not_zero() -> None:
-    assert parents({"MsgID": 1}) == [[1, UNKNOWN, UNKNOWN, UNKNOWN]]
-    assert parents(row(1), columns=("MsgID", "")) == [[1, UNKNOWN]]
+    assert parent_rows({"MsgID": 1}) == [[1, UNKNOWN, UNKNOWN, UNKNOWN]]
+    assert parent_rows(row(1), columns=("MsgID", "")) == [[1, UNKNOWN]]
 
 
 def test_of_several_rows_of_one_id_the_last_counts() -> None:
-    (found,) = parents(row(1, OpenCount=1), row(1, OpenCount=2))
+    (found,) = parent_rows(row(1, OpenCount=1), row(1, OpenCount=2))
     assert found[2] == 2
 
 
 def test_a_row_without_an_id_is_no_parent() -> None:
-    assert parents({"Subject": "x"}) == []
+    assert parent_rows({"Subject": "x"}) == []
 
 
 def test_no_rows_are_no_parents() -> None:
-    assert parents() == []
+    assert parent_rows() == []
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)))
 def test_microseconds_of_dates_survive(date: datetime) -> None:
-    (found,) = parents({"MsgID": 1, "SendDate": date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
+    (found,) = parent_rows({"MsgID": 1, "SendDate": date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
     assert found[1] == to_micros(date.replace(tzinfo=timezone.utc))
 
 
@@ -161,7 +161,7 @@ def test_a_parent_in_two_windows_counts_as_the_later_one_says() -> None:
     def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:
         return [row(5, OpenCount=2), row(3)] if window == SECOND else [row(5, OpenCount=1), row(4)]
 
-    found = list(Fixture(fetch=fetch).report.parents(1))
+    found = list(Fixture(fetch=fetch).report.parent_rows(1))
     assert [(parent[0], parent[2]) for parent in found] == [(3, UNKNOWN), (4, UNKNOWN), (5, 2)]
 
 

@@ -255,7 +255,7 @@ class Probe:
         # Silent, because the service's own texts can hold names.
         logger = logging.Logger("probe", logging.CRITICAL + 1)
         policy = replace(settings.read_policy, attempts=2, seconds=0.0)
-        self._session = SourceListrak(settings).connect(config, policy, logger)
+        self._context = SourceListrak(settings).connect(config, policy, logger)
         self._answers: dict[Call, Answer] = {}
 
     def conclusions(self) -> Iterator[tuple[str, Conclusion]]:
@@ -263,8 +263,8 @@ class Probe:
 
         It is looked for with one message, list or conversation after another, until one shows it.
         """
-        answers, counts, fetch = self._answers, self._session.counts, self.fetch
-        lists = [dict(row) for row in self._session.lists[:LISTS]]
+        answers, counts, fetch = self._answers, self._context.counts, self.fetch
+        lists = [dict(row) for row in self._context.lists[:LISTS]]
         messages = self._rows("messages", lists)
         busiest = sorted(messages, key=lambda row: -(row.get("DeliverCount") or 0))[:1]
         self._rows("message_sends", busiest, pages=(1, 2, 3))
@@ -317,11 +317,11 @@ class Probe:
         :param span: by default the last year of messages, or the last ten of other reports
         :raises CannotTell: it failed, or cannot be requested
         """
-        table, is_report = TABLES[name], TABLES[name].parent == "report"
+        table, is_report = TABLES[name], TABLES[name].sliced_by == "report"
         require(table.id_column in parent, f"no {table.id_column}")
         ident = parent[table.id_column]
         special: dict[str, dict[str, Any]] = {"account": {}, "batch": {"MsgIDs": (ident,)}}
-        arguments = special.get(table.parent, {table.id_column: ident})
+        arguments = special.get(table.sliced_by, {table.id_column: ident})
         if table.ranged:
             start, end = span or (self._now - (1 if is_report else 10) * YEAR, self._now + DAY)
             arguments["StartDate"] = start.replace(tzinfo=None)
@@ -329,7 +329,7 @@ class Probe:
             arguments |= {"IncludeTestMessages": False} if is_report else {}
         call = (name, tuple(arguments.items()), page)
         if call not in self._answers:
-            is_allowed = self._session.counts["requests"] <= REQUEST_LIMIT - COST_LIMIT
+            is_allowed = self._context.counts["requests"] <= REQUEST_LIMIT - COST_LIMIT
             require(is_allowed, f"the limit of {REQUEST_LIMIT} requests was reached")
             self._answers[call] = self._send(table, arguments, page)
         answer = self._answers[call]
@@ -337,8 +337,8 @@ class Probe:
         return answer
 
     def _send(self, table: Table, arguments: Mapping[str, Any], number: int) -> Answer:
-        session, texts = self._session, list[str]()
-        stream = CLASSES[table.parent](table, self._config, session)
+        context, texts = self._context, list[str]()
+        stream = CLASSES[table.sliced_by](table, self._config, context)
 
         def parse(response: wire.Response) -> Page:
             texts.append(response.body.decode(errors="replace"))
@@ -349,10 +349,10 @@ class Probe:
         name, headers = table.operation, stream.request_headers()
         request = client.Request(stream.url_base, headers, body, name, subject=body)
         try:
-            page = session.client.send(request, parse, session.counts)
+            page = context.client.send(request, parse, context.counts)
         except faults.ListrakError as error:
             return Answer(fault=error.fault.name)
-        session.counts.add(removed_characters=page.removed_characters)
+        context.counts.add(removed_characters=page.removed_characters)
         form = "empty" if page.present else "nil"
         form = form if f"{name}Result" in texts[-1] else "absent"
         return Answer(page.rows, _DATE.findall(texts[-1]), form)

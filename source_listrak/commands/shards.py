@@ -56,11 +56,11 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     :raises AirbyteTracedException: the login failed, or a list could not be read
     """
     now, logger = settings.now(), logging.getLogger("airbyte")
-    session = SourceListrak(settings).connect(config, settings.read_policy, logger)
-    messages = ReportStream(TABLES["messages"], config, session)
+    context = SourceListrak(settings).connect(config, settings.read_policy, logger)
+    messages = ReportStream(TABLES["messages"], config, context)
     span = Window(wall_start(config.since(now), config.zone), wall_end(now, config.zone))
     found = {}
-    for list_id in sorted(row["ListID"] for row in session.lists):
+    for list_id in sorted(row["ListID"] for row in context.lists):
         rows = [row for window in merge([span]) for row in messages.fetch_report(list_id, window)]
         counted = (row.get(name, 0) for row in rows for name in COUNTERS["messages"])
         found[list_id] = len(rows) + sum(counted)

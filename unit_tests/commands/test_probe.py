@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from source_listrak.probe import (
+from source_listrak.commands.probe import (
     PAGES,
     Answer,
     CannotTell,

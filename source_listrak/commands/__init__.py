@@ -1,0 +1,1 @@
+"""Commands in addition to those of the CDK."""
