@@ -21,7 +21,7 @@ from source_listrak.config import ListrakConfig, read_config, read_json
 from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.faults import secret_spellings
+from source_listrak.soap.redaction import secret_spellings
 from source_listrak.soap.throttle import Clock, StopSwitch
 from source_listrak.soap.wire import CurlTransport, Limits, Transport
 from source_listrak.streams import CLASSES, Context, ListrakStream, LoginStream, ReportStream
