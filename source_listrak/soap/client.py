@@ -90,6 +90,7 @@ class Request:
     body: bytes
     label: str
     subject: Hashable | None = None
+    retries: bool = True
 
 
 Parse = Callable[[Response], Page]
@@ -161,6 +162,7 @@ class SoapClient:
             else:
                 is_final = (
                     fault.action is not Action.RETRY
+                    or not request.retries
                     or self._now() + wait >= self._ends
                     or self.policy.gives_up(attempt, self._now() - started)
                 )

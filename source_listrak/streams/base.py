@@ -200,10 +200,13 @@ class ListrakStream(HttpStream):
             "EndDate": wall_end(self.plan.end, zone) + MARGIN,
         }
 
-    def fetch_page(self, slice_: Slice, number: int | None = None) -> rows.Page:
+    def fetch_page(
+        self, slice_: Slice, number: int | None = None, *, retries: bool = True
+    ) -> rows.Page:
         """Return one page of a slice.
 
         :param number: 1-based; None: the slice is not paged
+        :param retries: whether the request is retried
         :raises ListrakError: it could not be fetched
         """
         token = {"Page": number} if number else None
@@ -214,6 +217,7 @@ class ListrakStream(HttpStream):
             self.request_body_data(slice_.arguments, token),
             label=f"{self.table.operation} of {slice_.label}{where}",
             subject=slice_.subject,
+            retries=retries,
         )
         page = self.context.client.send(request, self.parse_response, self.counts)
         self._warn_of_changes(page)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from source_listrak.soap.faults import REPEATED_PAGE, ListrakError
+from source_listrak.soap.faults import REPEATED_PAGE, Action, ListrakError
 from source_listrak.soap.rows import Page
 from source_listrak.sync.state import Key
 from source_listrak.tables import Table
@@ -26,7 +26,8 @@ from source_listrak.tables import Table
 Rows = list[dict[str, Any]]
 
 EMPTY_PAGES_LIMIT = 3
-"""Empty pages in a row that are the end where pages with rows may follow an empty one."""
+"""Empty pages in a row that are skipped where pages with rows may follow them."""
+
 
 REPEATED_ROWS_LIMIT = 3
 """Repeated rows that are a loop; with pages of one row, equal rows can be two clicks in the same
@@ -82,7 +83,7 @@ class PageSource(Protocol):
 
     table: Table
 
-    def fetch_page(self, slice_: Slice, number: int) -> Page:
+    def fetch_page(self, slice_: Slice, number: int, *, retries: bool = True) -> Page:
         """Return one page of a slice, 1-based. :raises ListrakError: it could not be fetched"""
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
@@ -159,6 +160,8 @@ class SliceRead:
     :param part_pages: pages of a part that a worker keeps of a long slice
     :param divide: offers a part to an idle worker; returns whether there is one
     :param warn: called with a sentence when not even the last pass could be proved
+    A page that fails permanently is skipped; the slice then fails after its other pages were read.
+
     :ivar rows: rows read so far in this pass, without those that parts read twice
     :ivar error: why the slice failed, in any of its parts
     """
@@ -171,6 +174,7 @@ class SliceRead:
     rows: int = field(default=0, init=False)
     error: Exception | None = field(default=None, init=False)
     _pass: _Pass = field(default_factory=_Pass, init=False)
+    _failed_pages: dict[int, ListrakError] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def read(self, part: Part) -> Iterator[Rows]:
@@ -192,6 +196,8 @@ class SliceRead:
                 self._pass.departures = self.source.recent_removals(self.slice)
             yield from self._read_part(part)
             while self._is_last_part():
+                for error in self._failed_pages.values():
+                    raise error
                 part.finished_slice = self._is_proved()
                 if part.finished_slice:
                     return
@@ -204,31 +210,36 @@ class SliceRead:
 
     def _read_one_page(self) -> Generator[Rows, None, bool]:
         """Yield the rows of a slice of one page; return whether it is one."""
-        rows = self._fetch(1).rows
-        if rows and self._fetch(2).rows:
+        rows = self._rows(1)
+        if (rows and self._rows(2)) or self._failed_pages:
             return False
         known = frozenset(_keys(rows))
         yield rows
         if known and self.slice.read_to is None:
             # What moved to the first page before the second one was requested. Other reads leave
             # it to the next full one.
-            rows = self._fetch(1).rows
+            rows = self._rows(1)
             yield _drop(rows, _keys(rows), known)
-        return True
+        return not self._failed_pages
 
     def _read_part(self, part: Part) -> Iterator[Rows]:
         part.is_requested = True
-        table, number, empty = self.source.table, part.first, 0
-        limit = EMPTY_PAGES_LIMIT if table.tolerates_empty_pages else 1
+        table, number, empty, after_failed = self.source.table, part.first, 0, False
+        limit = EMPTY_PAGES_LIMIT if table.tolerates_empty_pages else 0
         while part.next is None or number < part.next.first:
-            page = self._fetch(number)
-            rows = page.rows
+            page = self._fetch(number, retries=not after_failed)
+            rows = page.rows if page else []
             if number == part.first > 1:
                 # Where no row identifies the page, any of its rows will do.
                 keys = _keys(filter(self._identifies_page, rows)) or _keys(rows)
                 part.first_keys.set_result(frozenset(keys))
-            empty = 0 if rows else empty + 1
-            if empty == limit or not page.present:
+            if page is None:
+                if after_failed:
+                    return  # as if every page failed, and each would cost its retries
+                after_failed, number = True, number + 1
+                continue
+            after_failed, empty = False, 0 if rows else empty + 1
+            if empty > limit or not page.present:
                 return
             if rows:
                 self._note(rows, number)
@@ -240,10 +251,24 @@ class SliceRead:
             number += 1
         yield from self._read_overlap(part.next)
 
-    def _fetch(self, number: int) -> Page:
+    def _fetch(self, number: int, *, retries: bool = True) -> Page | None:
+        """Return a page, None for one that failed permanently; that one is requested only once."""
         if self.error is not None:
             raise self.error
-        return self.source.fetch_page(self.slice, number)
+        if number in self._failed_pages:
+            return None
+        try:
+            return self.source.fetch_page(self.slice, number, retries=retries)
+        except ListrakError as error:
+            if error.fault.action not in (Action.RETRY, Action.FAIL):
+                raise  # about the whole report
+            self._failed_pages[number] = error
+            return None
+
+    def _rows(self, number: int) -> Rows:
+        """Return the rows of a page, none for one that failed permanently."""
+        page = self._fetch(number)
+        return page.rows if page else []
 
     def _identifies_page(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row identifies a page; recipients without an address look alike."""
@@ -294,7 +319,7 @@ class SliceRead:
         Where the next part is requested only now, it sees what was pushed.
         """
         number, is_met = behind.first, not behind.is_requested
-        while not is_met and (rows := self._fetch(number).rows):
+        while not is_met and (rows := self._rows(number)):
             keys = _keys(rows)
             is_met = len(_drop(rows, keys, behind.first_keys.result())) < len(keys)
             yield rows

@@ -89,7 +89,7 @@ class FakeStream:
                 expected_rows=self._expected_rows,
             )
 
-    def fetch_page(self, slice_: Slice, number: int) -> Page:
+    def fetch_page(self, slice_: Slice, number: int, *, retries: bool = True) -> Page:
         if number == 1:
             self.requested.append(slice_.key)
             if slice_.key in self._failing:
