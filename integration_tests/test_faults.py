@@ -48,7 +48,7 @@ from source_listrak.soap.faults import FAULTS, Action, AttemptFailed, ListrakErr
 from source_listrak.soap.throttle import Clock
 from source_listrak.soap.wire import Limits, Response
 from source_listrak.source import SyncFailed
-from source_listrak.sync.engine import REFUSALS_LIMIT
+from source_listrak.sync.ledger import REFUSALS_LIMIT
 from source_listrak.tables import TABLES as DECLARED
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
@@ -523,8 +523,8 @@ def test_given_reports_are_gone_then_they_alone_are_skipped_and_owed() -> None:
             owed = first.stream_state(table)["owed"]
             assert [key[1] for key, *_ in map(as_owed, owed)] == [m for m in gone if attempts[m]]
             number = sum(map(bool, attempts.values()))
-            (warning,) = (line for line in first.logs if line.startswith(f"{table}: Listrak has"))
-            assert f"no report for {number} of" in warning
+            (warning,) = (line for line in first.logs if line.startswith(f"{table}: Listrak returned"))
+            assert f"404 for the reports of {number} messages" in warning
             (summary,) = (line for line in first.logs if line.startswith(f"Summary of {table}:"))
             assert f"{number} gone" in summary
 
@@ -728,7 +728,7 @@ def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owe
         expected = BY_NAME[SEEN_AS[simulated]]
         assert error["message"].startswith(expected.message)
         assert f"message {message}" in error["message"]
-        assert "owed since 2024-01-01 00:00 UTC" in error["message"]
+        assert "not read since 2024-01-01 00:00 UTC" in error["message"]
         assert error["failure_type"] == expected.failure_type.value
         rest = without(truth["message_opens"], [message])
         assert not harness.difference(first.records("message_opens"), rest)
@@ -741,7 +741,7 @@ def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owe
         second = read_here(sim, ["message_opens"], state=first.state, settings=later)
         assert second.code == 1
         (error,) = second.errors
-        assert "owed since 2024-01-01 00:00 UTC" in error["message"]
+        assert "not read since 2024-01-01 00:00 UTC" in error["message"]
         rows = truth_of(sim)["message_opens"]
         new = multiset(row for row in rows if row.get("OpenDate", "") >= "2024-01-01T05")
         assert new
@@ -766,7 +766,7 @@ def test_given_lists_fail_in_several_tables_then_each_error_counts_its_own() -> 
         *BY_MESSAGE,
     }
     for error in result.errors:
-        assert error["message"].count("(2 failed, beginning with list") == 1, error["message"]
+        assert error["message"].count("(2 failed, the first being list") == 1, error["message"]
 
 
 def test_given_an_exception_in_band_on_the_second_page_then_it_is_not_the_end_of_the_rows() -> None:
@@ -807,7 +807,7 @@ def test_given_five_messages_fail_but_the_login_works_then_the_sync_continues() 
         assert sim.counts[OPENS] == number * (POLICY.attempts + 1)
     assert result.code == 1
     (error,) = result.errors
-    assert f"({number} failed, beginning with" in error["message"]
+    assert f"({number} failed, the first being" in error["message"]
 
 
 def test_given_an_outage_then_the_sync_fails_soon_and_resumes_later() -> None:

@@ -287,7 +287,7 @@ def test_one_message_that_fails_for_half_a_year_holds_nothing_else_up(days: int)
         outcome = connection.sync(now, fails=True)
         assert outcome.error is not None
         assert outcome.statuses == {"message_clicks": "INCOMPLETE"}
-        assert f"owed since {begun:%Y-%m-%d}" in outcome.errors["message_clicks"]
+        assert f"not read since {begun:%Y-%m-%d}" in outcome.errors["message_clicks"]
         state = connection.state("message_clicks")
         assert state["synced_to"] == f"{now:%Y-%m-%dT%H:%M:%SZ}"
         assert [owed[0][1] for owed in state["owed"]] == [victim.msg_id]

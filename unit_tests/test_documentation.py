@@ -25,10 +25,10 @@ from source_listrak.soap.client import (
 )
 from source_listrak.streams.list import ANALYTICS_BATCH
 from source_listrak.sync import engine
-from source_listrak.sync.engine import REFUSALS_LIMIT
+from source_listrak.sync.ledger import REFUSALS_LIMIT
 from source_listrak.sync.plan import GONE_FOR_LONG
 from source_listrak.sync.reader import EMPTY_PAGES_LIMIT, PASSES_LIMIT
-from source_listrak.sync.state import OWED_LIMIT
+from source_listrak.sync.state import DEFERRED_LIMIT
 from source_listrak.sync.windows import CYCLE
 from source_listrak.tables import RECENT, SETTLING, TABLES
 
@@ -129,7 +129,7 @@ def test_every_table_is_in_the_guide() -> None:
         (PAGE, f"at least {SETTLING.days} days"),
         (PAGE, f"once in {CYCLE.days} days"),
         (PAGE, f"1 per {ANALYTICS_BATCH:,} messages"),
-        (PAGE, f"up to {OWED_LIMIT:,} reports per stream"),
+        (PAGE, f"up to {DEFERRED_LIMIT:,} reports per stream"),
         (PAGE, f"After {GONE_FOR_LONG.days} days"),
         (PAGE, f"at least {READ_POLICY.attempts} times"),
         (PAGE, f"over at least {READ_POLICY.seconds / 60:g} minutes"),
@@ -144,7 +144,7 @@ def test_every_table_is_in_the_guide() -> None:
         (ERRORS, f"after {FAILURES_IN_A_ROW} different reports in a row"),
         (DECISIONS, f"### {RECENT.days}, {CYCLE.days} and {SETTLING.days} days"),
         (DECISIONS, f"### The lookback is {LOOKBACK} days"),
-        (DECISIONS, f"{OWED_LIMIT:,} slices can be owed"),
+        (DECISIONS, f"{DEFERRED_LIMIT:,} slices can be owed"),
         (DECISIONS, f"At most {PASSES_LIMIT} passes"),
         (DECISIONS, f"Up to {EMPTY_PAGES_LIMIT} present but empty pages"),
     ],

@@ -16,12 +16,11 @@ from source_listrak.soap.faults import INTERRUPTED, OTHER_FAULT, Fault, ListrakE
 from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
 from source_listrak.streams import CLASSES, Context, ListrakStream
-from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
-from source_listrak.sync.reader import Slice
 from source_listrak.sync.reports import UNKNOWN
-from source_listrak.sync.state import Key, Owed, StreamState
+from source_listrak.sync.slices import FailedSlice, Slice
+from source_listrak.sync.state import Deferred, Key, StreamState
 from source_listrak.sync.windows import CYCLE, Window, to_micros
 from source_listrak.tables import TABLES
 
@@ -77,7 +76,7 @@ def message(ident: int, *counters: int, sent: datetime = NOW - 9 * DAY) -> Seque
     return [ident, to_micros(sent), *(counters or (1, 1, 1, 1, 1))]
 
 
-def completed(*owed: Owed, at: datetime = NOW - DAY) -> StreamState:
+def completed(*owed: Deferred, at: datetime = NOW - DAY) -> StreamState:
     plan, _ = make_plan(None, config(), at, incremental=True)
     return plan.state(LISTS, owed, None)
 
@@ -132,7 +131,10 @@ def test_messages_are_read_list_by_list_ascending() -> None:
 
 
 def test_what_is_owed_comes_first_and_once_since_it_was_read() -> None:
-    owed = [Owed((1, 9), NOW - 30 * DAY, NOW - DAY, False), Owed((2, 4), None, NOW - DAY, True)]
+    owed = [
+        Deferred((1, 9), NOW - 30 * DAY, NOW - DAY, False),
+        Deferred((2, 4), None, NOW - DAY, True),
+    ]
     made = stream("message_opens", {"messages": Report(TWO_LISTS)}, completed(*owed))
     assert keys(made) == [(1, 9), (2, 4), (1, 7), (2, 3)]
     starts = [one.arguments["StartDate"] for one in slices(made)]
@@ -144,7 +146,7 @@ def test_what_is_owed_comes_first_and_once_since_it_was_read() -> None:
 
 
 def test_what_has_been_gone_for_long_waits_for_its_turn_in_the_cycle() -> None:
-    owed = Owed((1, 9), None, NOW - 300 * DAY, True)
+    owed = Deferred((1, 9), None, NOW - 300 * DAY, True)
     made = stream(
         "message_opens",
         {"messages": Report(TWO_LISTS)},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.reader import Rows
+from source_listrak.sync.slices import Slice
 
 ACCOUNT = 0
 """The account's place among the lists, in keys and states."""

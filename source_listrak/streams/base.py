@@ -14,11 +14,11 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import envelope, faults, rows, wire
 from source_listrak.soap.client import Request, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.sync.engine import FailedSlice
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
-from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.reader import Rows
 from source_listrak.sync.reports import SharedReport
+from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import Key
 from source_listrak.sync.windows import MARGIN, wall_end, wall_start
 from source_listrak.tables import Table, schema
@@ -127,12 +127,12 @@ class ListrakStream(HttpStream):
         return self._reader.read(response.body, response.content_type)
 
     def stream_slices(self, **_: Any) -> Iterable[Slice | FailedSlice]:  # type: ignore[override]
-        """Yield what this sync reads: what is owed first, then ascending by key."""
+        """Yield what this sync reads: what is deferred first, then ascending by key."""
         plan, lists = self.plan, self.list_ids()
         try:
-            for key in sorted(plan.owed):
+            for key in sorted(plan.deferred):
                 if len(key) > 1 and key[0] in lists and not plan.is_postponed(key):
-                    yield self.make_slice(key, plan.owed[key].read_to)
+                    yield self.make_slice(key, plan.deferred[key].read_to)
             for list_id in plan.lists_to_read(lists):
                 try:
                     yield from self.slices_of(list_id)

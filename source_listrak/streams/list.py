@@ -12,8 +12,9 @@ import orjson
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync import windows
-from source_listrak.sync.reader import Rows, Slice
+from source_listrak.sync.reader import Rows
 from source_listrak.sync.reports import micros_of
+from source_listrak.sync.slices import Slice
 from source_listrak.tables import TABLES
 
 ANALYTICS_BATCH = 2500

@@ -7,8 +7,8 @@ from operator import itemgetter
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
-from source_listrak.sync.reader import Slice
 from source_listrak.sync.reports import UNKNOWN
+from source_listrak.sync.slices import Slice
 from source_listrak.sync.windows import cohort_of
 from source_listrak.tables import COUNTERS
 
@@ -28,8 +28,8 @@ class MessageStream(ListrakStream):
         expected_rows = counter if same else self._counter(list_id, self.table.expected_rows)
         for row in self.context.reports[f"{self.table.sliced_by}s"].parent_rows(list_id):
             cohort, key = find(row[1]), (list_id, row[0])
-            if cohort is None or key in self.plan.owed:
-                continue  # what is owed came first, or is not due
+            if cohort is None or key in self.plan.deferred:
+                continue  # what is deferred came first, or is not due
             if counter(row) == 0 and self.config.skip_inactive_messages:
                 continue
             yield self.make_slice(key, cohort.read_to, expected_rows(row))

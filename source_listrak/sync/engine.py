@@ -18,25 +18,12 @@ from source_listrak.errors import as_traced
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.throttle import StopSwitch
 from source_listrak.sync import output
+from source_listrak.sync.ledger import Ledger
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.progress import StreamCounts
-from source_listrak.sync.reader import PageSource, Part, Slice, SliceRead, part_pages
-from source_listrak.sync.state import OWED_LIMIT, Checkpoint, Key, Owed
-
-REFUSALS_LIMIT = 5
-"""Reports of a table that are refused, with none that is not, after which the table ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedSlice:
-    """A slice that could not be read; that of a list stands for all slices of the list."""
-
-    slice: Slice
-    error: AirbyteTracedException
-
-    def calls_for(self, action: Action) -> bool:
-        """Return whether it failed for a fault with this action."""
-        return isinstance(self.error, ListrakError) and self.error.fault.action is action
+from source_listrak.sync.reader import PageSource, Part, SliceRead, part_pages
+from source_listrak.sync.slices import FailedSlice, Slice
+from source_listrak.sync.state import DEFERRED_LIMIT
 
 
 class SlicedStream(PageSource, Protocol):
@@ -54,7 +41,7 @@ class SlicedStream(PageSource, Protocol):
         ...
 
     def stream_slices(self) -> Iterable[Slice | FailedSlice]:
-        """Yield what this sync reads: what is owed first, then ascending by key."""
+        """Yield what this sync reads: what is deferred first, then ascending by key."""
         ...
 
 
@@ -163,21 +150,16 @@ class SlicePartition(Partition):
 
 
 class SliceCursor(Cursor, PartitionGenerator):
-    """Hands out the slices of a stream in order, and counts those that are finished.
+    """Hands out the slices of a stream in order, and emits its state and its one error.
 
     Each state that it emits comes after the records that it counts.
     """
 
     def __init__(self, stream: SlicedStream, engine: Engine) -> None:
-        self._stream, self._engine, self._plan = stream, engine, stream.plan
-        self._lists = frozenset(stream.list_ids())
-        self._checkpoint = Checkpoint(self._plan.running.to, self._plan.running.open)
-        self._owed = dict(self._plan.owed)
-        self._failures: dict[Key, FailedSlice] = {}
+        self._stream, self._engine = stream, engine
+        self._ledger = Ledger(stream.plan, stream.list_ids())
         self._error: AirbyteTracedException | None = None
         """Why not all slices were handed out."""
-        self._is_complete = False
-        self._lock = threading.Lock()
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.slots = SliceSlots(engine.workers)
@@ -187,16 +169,12 @@ class SliceCursor(Cursor, PartitionGenerator):
     @property
     def state(self) -> MutableMapping[str, Any]:
         """The state as of now."""
-        # First what is owed, then what is done: a slice that ends between the two is in both.
-        with self._lock:
-            owed, is_complete = sorted(self._owed.values()), self._is_complete
-        done = None if is_complete else self._checkpoint.snapshot()
-        return self._plan.state(self._lists, owed, done).as_json()
+        return self._ledger.state().as_json()
 
     def generate(self) -> Iterable[Partition]:
-        """Yield a partition for each slice that is not done yet, each when its turn has come.
+        """Yield a partition for each slice that is not done yet, as slots become free.
 
-        :raises AirbyteTracedException: at the end, when a slice failed: one for each stream
+        :raises AirbyteTracedException: at the end, if a slice failed: one for each stream
         """
         self._stream.counts.began()
         try:
@@ -210,9 +188,9 @@ class SliceCursor(Cursor, PartitionGenerator):
         stream, pages = self._stream, part_pages(self._engine.workers)
         for slice_ in stream.stream_slices():
             if isinstance(slice_, FailedSlice):
-                self._begin(slice_.slice.key)
+                self._ledger.begin(slice_.slice.key)
                 self._fail(slice_.slice, slice_.error)
-            elif self._begin(slice_.key):
+            elif self._ledger.begin(slice_.key):
                 stream.counts.add(known=1)
                 if self.slots.acquire():
                     warn = self._engine.logger.warning
@@ -221,21 +199,12 @@ class SliceCursor(Cursor, PartitionGenerator):
             if self.slots.is_stopped:
                 return
 
-    def _begin(self, key: Key) -> bool:
-        """Note that a slice is going to be read; return False when it is done already."""
-        if key in self._plan.owed and len(key) > 1:
-            return True  # owed slices are not part of the window
-        if self._plan.running.is_done(key):
-            return False
-        self._checkpoint.begin(key)
-        return True
-
     def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
         """Leave the rest of a long slice to an idle worker.
 
         It goes straight to the queue, not through the generator, which may be waiting for the
-        messages of the next list. Its turn is taken before the turn of the part before it ends, so
-        a wait for all slices includes the rest.
+        messages of the next list. Its slot is acquired before the preceding part releases its own,
+        so `wait_for_all` includes it.
         """
         if not self.slots.acquire(wait=False):
             return False
@@ -262,13 +231,11 @@ class SliceCursor(Cursor, PartitionGenerator):
             self.slots.release()
 
     def _finish(self, slice_read: SliceRead) -> None:
-        slice_ = slice_read.slice
-        self._checkpoint.finish(slice_.key)
-        with self._lock:
-            self._owed.pop(slice_.key, None)
-        self._stream.counts.add(done=1)
+        slice_, counts = slice_read.slice, self._stream.counts
+        self._ledger.finish(slice_.key)
+        counts.add(done=1)
         is_short = slice_.read_to is None and slice_read.rows < slice_.expected_rows
-        if is_short and self._stream.counts.add(short_slices=1):
+        if is_short and counts.add(short_slices=1):
             self._engine.logger.warning(
                 f"{self._stream.table.name}: {slice_.label} has {slice_read.rows:,} rows, but "
                 f"Listrak's counter says at least {slice_.expected_rows:,}. Later cases are only "
@@ -277,74 +244,54 @@ class SliceCursor(Cursor, PartitionGenerator):
         self.emit_state(after=self._engine.state_interval)
 
     def _fail(self, slice_: Slice, error: Exception) -> None:
-        """Note that a slice failed permanently: the stream continues, and the slice is owed."""
+        """Note that a slice failed permanently; the stream continues, unless it is refused."""
         name, counts = self._stream.table.name, self._stream.counts
         failed = FailedSlice(slice_, as_traced(name, error))
-        with self._lock:
-            if slice_.key in self._failures:
-                return
-            self._failures[slice_.key] = failed
-            is_first = len(self._failures) == 1
-            if not counts["done"]:
-                self._end_if_refused()
+        if not self._ledger.fail(failed):
+            return
+        if self._ledger.is_refused:
+            self._error = failed.error
+            self.slots.stop()
         if failed.calls_for(Action.SKIP):
             counts.add(gone=1)
             return
-        counts.add(failed=1)
+        is_first = counts.add(failed=1)
         if self._engine.breaker.error is None:
             self._engine.logger.warning(
                 f"{name}: {slice_.label} failed permanently: {failed.error.message}"
                 + (" The stream continues and will be marked incomplete." if is_first else "")
             )
 
-    def _end_if_refused(self) -> None:
-        """End the stream when all its first reports were refused."""
-        # Those that were owed may be refused on every sync.
-        first = [one for key, one in self._failures.items() if key not in self._plan.owed]
-        all_refused = all(one.calls_for(Action.REFUSED) for one in first)
-        if len(first) == REFUSALS_LIMIT and all_refused:
-            self._error = first[-1].error
-            self.slots.stop()
-
     def _close_window(self) -> None:
-        """Owe what failed.
+        """Defer what failed.
 
         :raises AirbyteTracedException: the one error of the stream
         """
-        plan, name, stopped = self._plan, self._stream.table.name, self._engine.breaker.error
+        name, stopped = self._stream.table.name, self._engine.breaker.error
         reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._error
         if reason is not None:
             raise reason
-        owed = {
-            key: one
-            for key, one in self._owed.items()
-            if key[0] in self._lists and (len(key) > 1 or plan.is_postponed(key))
-        }
-        for key, one in self._failures.items():
-            noticed = plan.owed[key].noticed if key in plan.owed else plan.end
-            owed[key] = Owed(key, one.slice.read_to, noticed, one.calls_for(Action.SKIP))
-        if len(owed) > OWED_LIMIT:
+        deferred, failures = self._ledger.close(), list(self._ledger.failures.values())
+        if len(deferred) > DEFERRED_LIMIT:
             raise AirbyteTracedException(
-                message=f"{len(owed):,} reports of {name} could not be read, more than can be "
-                "remembered. Try again later; the next sync reads them again.",
-                internal_message="too many slices are owed",
-                failure_type=next(iter(self._failures.values())).error.failure_type,
+                message=f"{len(deferred):,} reports of {name} could not be read, more than the "
+                "state can hold. Try again later; the next sync will read them again.",
+                internal_message="too many slices are deferred",
+                failure_type=failures[0].error.failure_type,
             )
-        with self._lock:
-            self._owed, self._is_complete = owed, True
-        if gone := sum(one.gone for one in owed.values()):
+        if gone := sum(one.gone for one in deferred.values()):
             self._engine.logger.warning(
-                f"{name}: Listrak has no report for {gone:,} of the messages, conversations or "
-                "lists (404). They were skipped; the next sync will try again."
+                f"{name}: Listrak returned 404 for the reports of {gone:,} messages, conversations "
+                "or lists. They were skipped; the next sync will try again."
             )
-        failed = [one for one in self._failures.values() if not one.calls_for(Action.SKIP)]
+        failed = [one for one in failures if not one.calls_for(Action.SKIP)]
         if failed:
-            oldest = min(owed[one.slice.key].noticed for one in failed)
+            oldest = min(deferred[one.slice.key].noticed for one in failed)
             cause = failed[0].error
             raise AirbyteTracedException(
-                message=f"{cause.message} ({len(failed):,} failed, beginning with "
-                f"{failed[0].slice.label}; owed since {oldest:%Y-%m-%d %H:%M} UTC. Each sync "
-                "requests them again.)",
+                message=f"{cause.message} ({len(failed):,} failed, the first being "
+                f"{failed[0].slice.label}; not read since {oldest:%Y-%m-%d %H:%M} UTC. Every sync "
+                "retries them.)",
                 internal_message=cause.internal_message,
                 failure_type=cause.failure_type,
             )

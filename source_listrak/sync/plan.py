@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from source_listrak.config import ListrakConfig
 from source_listrak.sync import windows
-from source_listrak.sync.state import Done, Key, Owed, Running, StreamState
+from source_listrak.sync.state import Deferred, Done, Key, Running, StreamState
 from source_listrak.tables import Table
 
 GONE_FOR_LONG = timedelta(days=30)
@@ -24,12 +24,12 @@ class StreamPlan:
         all. `since` is the start date for those lists: what has left a moving start date is still
         read for one cycle and the lookback, so that its last events arrive
     :param running: the window, new or resumed; no lists: all
-    :param owed: slices that could not be read
+    :param deferred: slices that could not be read
     """
 
     before: StreamState
     running: Running
-    owed: Mapping[Key, Owed]
+    deferred: Mapping[Key, Deferred]
     lookback: timedelta
     zone: ZoneInfo
 
@@ -45,9 +45,9 @@ class StreamPlan:
 
     def read_to(self, list_id: int) -> datetime | None:
         """Return until when a list was read; None: never."""
-        owed = self.owed.get((list_id,))
-        if owed is not None:
-            return owed.read_to
+        deferred = self.deferred.get((list_id,))
+        if deferred is not None:
+            return deferred.read_to
         return self.before.synced_to if list_id in self.before.lists else None
 
     def start(self, read_to: datetime | None) -> datetime:
@@ -58,10 +58,11 @@ class StreamPlan:
 
     def is_postponed(self, key: Key) -> bool:
         """Return whether a slice that has been gone for long is not due in this sync."""
-        owed = self.owed.get(key)
-        if owed is None or not owed.gone or self.end - owed.noticed <= GONE_FOR_LONG:
+        deferred = self.deferred.get(key)
+        if not deferred or not deferred.gone or self.end - deferred.noticed <= GONE_FOR_LONG:
             return False
-        return windows.next_due(key, self.before.synced_to or owed.noticed, self.end) is None
+        after = self.before.synced_to or deferred.noticed
+        return windows.next_due(key, after, self.end) is None
 
     def lists_to_read(self, list_ids: Iterable[int]) -> list[int]:
         """Return the lists that may have slices to read, without what is done or postponed."""
@@ -102,14 +103,16 @@ class StreamPlan:
             start = end
         return [*found, windows.Cohort(windows.Window(border, last), read_to)]
 
-    def state(self, lists: Iterable[int], owed: Iterable[Owed], done: Done | None) -> StreamState:
+    def state(
+        self, lists: Iterable[int], deferred: Iterable[Deferred], done: Done | None
+    ) -> StreamState:
         """Return the state of the window: running, or complete, when it collapses to one instant.
 
         :param lists: the lists of this window
         :param done: what is done of it; None: all
         """
         listed = tuple(sorted(lists))
-        before = self.before.model_copy(update={"owed": tuple(owed)})
+        before = self.before.model_copy(update={"owed": tuple(deferred)})
         if done is None:
             return before.model_copy(update={"synced_to": self.end, "lists": listed})
         to, open_keys = done
@@ -155,8 +158,8 @@ def make_plan(
     if synced_to is not None and config.start_date is None:
         floor = max(before.since, min(floor, config.since(synced_to) - windows.CYCLE - lookback))
     covered = {"since": floor, "synced_to": synced_to, "lists": before.lists}
-    owed = {one.key: one for one in before.owed}
-    plan = StreamPlan(nothing.model_copy(update=covered), running, owed, lookback, config.zone)
+    deferred = {one.key: one for one in before.owed}
+    plan = StreamPlan(nothing.model_copy(update=covered), running, deferred, lookback, config.zone)
     return plan, remarks
 
 

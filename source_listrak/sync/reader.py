@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import chain
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ import orjson
 
 from source_listrak.soap.faults import REPEATED_PAGE, Action, ListrakError
 from source_listrak.soap.rows import Page
-from source_listrak.sync.state import Key
+from source_listrak.sync.slices import Slice
 from source_listrak.tables import Table
 
 Rows = list[dict[str, Any]]
@@ -44,38 +43,6 @@ that ends before costs no request more than its pages; a longer one costs one mo
 PASSES_LIMIT = 3
 """A row slips through a pass when it crosses the border of a page. To be lost it has to do so in
 each pass, so every pass divides what may be missing by about the page size over the departures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One unit of concurrency and of checkpointing.
-
-    :param key: its place in the order of generation
-    :param subject: the list, message or conversation that it is about; None: the login
-    :param arguments: of the request, but the page
-    :param added: columns that the rows do not carry themselves
-    :param read_to: until when it was read before; None: never
-    :param expected_rows: rows that a read of all of it cannot be below, by its counter
-    :param only_lists: rows of other lists are not emitted; None: all are
-    """
-
-    key: Key
-    subject: tuple[str, int] | None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    added: Mapping[str, Any] = field(default_factory=dict)
-    read_to: datetime | None = None
-    expected_rows: int = 0
-    only_lists: Collection[int] | None = None
-
-    @property
-    def label(self) -> str:
-        """Its name in log lines, without personal data."""
-        return label(*(self.subject or ("account", 0)))
-
-
-def label(kind: str, ident: int) -> str:
-    """Return the name of a list, message, conversation or the account in log lines."""
-    return "the account" if kind == "account" else f"{kind} {ident}"
 
 
 class PageSource(Protocol):

@@ -1,9 +1,8 @@
-"""The state of one stream, as Airbyte keeps it between syncs, and what is done while it runs."""
+"""The state of one stream, as Airbyte stores it between syncs."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -14,8 +13,8 @@ from source_listrak.errors import config_error
 VERSION = 2
 """Version of the state's format."""
 
-OWED_LIMIT = 10_000
-"""Slices that a state can owe: about 1 MB. Beyond it the window stays open."""
+DEFERRED_LIMIT = 10_000
+"""Deferred slices that a state can hold: about 1 MB. Beyond it the window stays open."""
 
 
 def _as_utc(instant: datetime) -> str:
@@ -32,12 +31,12 @@ Done = tuple[Key | None, tuple[Key, ...]]
 """What is done of a window: all slices up to the first key, except the others; None: none."""
 
 
-class Owed(NamedTuple):
+class Deferred(NamedTuple):
     """A slice that could not be read.
 
     :param key: (list,) stands for all slices of that list
-    :param read_to: until when it was read; None: never
-    :param noticed: since when it is owed
+    :param read_to: how far it was read; None: never
+    :param noticed: since when it is deferred
     :param gone: whether the service answers 404, so that it may never come back
     """
 
@@ -82,7 +81,8 @@ class StreamState(BaseModel, frozen=True):
     :param since: the start date up to which `synced_to` holds; an earlier one starts again
     :param test_messages: whether test messages were read
     :param time_zone: the zone in which the dates were read
-    :param synced_to: all before this instant was read, of `lists`, but what is owed
+    :param synced_to: all before this instant was read, of `lists`, but what is deferred
+    :param owed: what is deferred
     """
 
     version: Literal[2] = 2
@@ -92,7 +92,7 @@ class StreamState(BaseModel, frozen=True):
     synced_to: Instant | None = None
     lists: tuple[int, ...] = ()
     running: Running | None = None
-    owed: Annotated[tuple[Owed, ...], Field(max_length=2 * OWED_LIMIT)] = ()
+    owed: Annotated[tuple[Deferred, ...], Field(max_length=2 * DEFERRED_LIMIT)] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the state as Airbyte stores it."""
@@ -122,41 +122,3 @@ def load(state: Mapping[str, Any], stream: str) -> tuple[StreamState | None, str
         return StreamState.model_validate(dict(state)), ""
     except ValidationError:
         return None, "The state is damaged; reading from the start date."
-
-
-class Checkpoint:
-    """Which slices of a window are done: all up to `to`, except those that are open. Thread-safe.
-
-    Slices begin in ascending order and finish in any. An open (list,) keeps all slices of that
-    list open. ::
-
-        begun     (1, 7)  (1, 9)  (2, 3)  (2, 8)        to   = (2, 8)
-        finished  (1, 7)          (2, 3)                open = (1, 9), (2, 8)
-    """
-
-    def __init__(self, to: Key | None = None, open_keys: Iterable[Key] = ()) -> None:
-        self._lock = threading.Lock()
-        self._to = to
-        self._open = set(open_keys)
-
-    def begin(self, key: Key) -> None:
-        """Note that a slice is being read."""
-        with self._lock:
-            self._open.add(key)
-            self._to = max(self._to or key, key)
-
-    def finish(self, key: Key) -> None:
-        """Note that all records of a slice are on their way to the output."""
-        with self._lock:
-            self._open.discard(key)
-
-    def snapshot(self) -> Done:
-        """Return `to` and what is open up to it, at most `OWED_LIMIT` slices.
-
-        What lies behind the first slice too many is read again by the next attempt.
-        """
-        with self._lock:
-            to, open_keys = self._to, sorted(self._open)
-        if len(open_keys) > OWED_LIMIT:
-            to = open_keys[OWED_LIMIT - 1]
-        return to, tuple(open_keys[:OWED_LIMIT])

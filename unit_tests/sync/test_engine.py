@@ -25,17 +25,17 @@ from source_listrak.soap.faults import (
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch
 from source_listrak.sync.engine import (
-    REFUSALS_LIMIT,
     Engine,
-    FailedSlice,
     SliceCursor,
     SlicePartition,
     SliceSlots,
 )
+from source_listrak.sync.ledger import REFUSALS_LIMIT
 from source_listrak.sync.plan import make_plan
 from source_listrak.sync.progress import StreamCounts
-from source_listrak.sync.reader import Rows, Slice
-from source_listrak.sync.state import OWED_LIMIT, Key, Owed, StreamState, load
+from source_listrak.sync.reader import Rows
+from source_listrak.sync.slices import FailedSlice, Slice
+from source_listrak.sync.state import DEFERRED_LIMIT, Deferred, Key, StreamState, load
 from source_listrak.tables import TABLES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -70,24 +70,13 @@ class FakeStream:
         return self.plan.list_ids(LISTS)
 
     def stream_slices(self) -> Iterator[Slice | FailedSlice]:
-        owed = [
-            key
-            for key in self.plan.owed
-            if len(key) > 1 and key[0] in LISTS and not self.plan.is_postponed(key)
-        ]
-        for key in [*owed, *(key for key in self._keys if key not in self.plan.owed)]:
+        for key in self._keys:
             if len(key) == 1:
+                yield FailedSlice(Slice(key, ("list", key[0])), ListrakError(OTHER_FAULT))
+            else:
                 read_to = self.plan.read_to(key[0])
-                failed = Slice(key, ("list", key[0]), read_to=read_to)
-                yield FailedSlice(failed, ListrakError(OTHER_FAULT))
-                continue
-            read_to = self.plan.owed[key].read_to if key in owed else self.plan.read_to(key[0])
-            yield Slice(
-                key,
-                ("message", key[1]),
-                read_to=read_to,
-                expected_rows=self._expected_rows,
-            )
+                subject, rows = ("message", key[1]), self._expected_rows
+                yield Slice(key, subject, read_to=read_to, expected_rows=rows)
 
     def fetch_page(self, slice_: Slice, number: int, *, retries: bool = True) -> Page:
         if number == 1:
@@ -202,73 +191,39 @@ def test_the_last_state_is_that_of_the_end_also_after_failures() -> None:
     assert load(vars(message.state.stream.stream_state), "message_opens")[0] == done.state
 
 
-# What is owed
+# What is deferred
 
 
-def test_a_slice_that_fails_is_owed_and_the_window_closes() -> None:
+def test_a_slice_that_failed_is_named_in_the_one_error_of_the_stream() -> None:
     done = sync(failing=fails((1, 9)))
     assert done.stream.requested == list(KEYS)
     assert done.state.synced_to == NOW
-    assert done.state.owed == (Owed((1, 9), None, NOW, False),)
     assert done.error is not None
-    assert "message 9" in str(done.error.message)
-    assert "owed since 2026-03-01 12:00 UTC" in str(done.error.message)
-
-
-def test_what_is_owed_is_requested_first_by_the_next_sync_since_it_was_read() -> None:
-    first = sync(failing=fails((1, 9)))
-    second = sync((1, 7), (2, 3), state=first.state, now=NOW + DAY, failing=fails((1, 9), (2, 3)))
-    assert second.stream.requested == [(1, 9), (1, 7), (2, 3)]
-    assert second.state.owed == (
-        Owed((1, 9), None, NOW, False),
-        Owed((2, 3), NOW, NOW + DAY, False),
+    assert "(1 failed, the first being message 9; not read since 2026-03-01 12:00 UTC" in str(
+        done.error.message
     )
-    third = sync((1, 7), state=second.state, now=NOW + 2 * DAY)
-    assert third.stream.requested == [(1, 9), (2, 3), (1, 7)]
-    assert third.state.owed == ()
-    assert third.error is None
 
 
-def test_reports_that_are_gone_are_a_warning_and_owed() -> None:
+def test_reports_that_are_gone_are_a_warning() -> None:
     done = sync(failing=fails((1, 9), fault=REPORT_GONE))
     assert done.error is None
-    assert done.state.owed == (Owed((1, 9), None, NOW, True),)
+    assert [one.gone for one in done.state.owed] == [True]
     assert (done.stream.counts["gone"], done.stream.counts["failed"]) == (1, 0)
 
 
-def test_a_list_whose_slices_are_unknown_is_owed_as_a_whole() -> None:
-    first = sync((1, 7), (2,))
-    assert first.error is not None
-    assert first.state.owed == (Owed((2,), None, NOW, False),)
-    second = sync(state=first.state, now=NOW + DAY)
-    assert second.stream.requested == list(KEYS)
-    assert second.stream.plan.read_to(2) is None
-    assert second.state.owed == ()
+def test_a_list_whose_slices_are_unknown_fails_the_stream() -> None:
+    done = sync((1, 7), (2,))
+    assert "the first being list 2" in str(done.error and done.error.message)
+    assert [one.key for one in done.state.owed] == [(2,)]
 
 
-def test_a_failure_in_a_window_that_is_cut_is_read_again_when_it_resumes() -> None:
-    first = Sync(FakeStream(failing=fails((1, 7)))).run(cut_after=2)
-    second = sync(state=first.state, now=NOW + DAY)
-    assert second.stream.requested == [(1, 7), (2, 3), (2, 8)]
-    assert second.state.owed == ()
-
-
-def test_what_is_owed_of_a_list_that_vanished_is_dropped_with_it() -> None:
-    state = sync().state.model_copy(update={"owed": (Owed((3, 5), None, NOW, True),)})
-    done = sync(state=state, now=NOW + DAY)
-    assert (done.state.lists, done.state.owed) == (LISTS, ())
-
-
-def test_more_than_can_be_remembered_keeps_the_window_open() -> None:
+def test_more_than_a_state_can_hold_is_an_error() -> None:
     long_ago = NOW - 400 * DAY
-    owed = tuple(Owed((1, ident), None, long_ago, True) for ident in range(OWED_LIMIT))
+    owed = tuple(Deferred((1, ident), None, long_ago, True) for ident in range(DEFERRED_LIMIT))
     state = sync().state.model_copy(update={"owed": owed})
     done = sync((2, 1), (2, 2), state=state, failing=fails((2, 2)))
-    assert done.error is not None
-    assert "10,001" in str(done.error.message)
-    assert len(done.state.owed) == OWED_LIMIT
+    assert "10,001" in str(done.error and done.error.message)
     assert done.state.running is not None
-    assert [done.state.running.is_done(key) for key in ((2, 1), (2, 2))] == [True, False]
 
 
 def test_an_error_of_our_own_is_a_failed_slice_without_values_of_rows() -> None:
@@ -297,23 +252,6 @@ def test_single_refused_reports_are_owed() -> None:
     assert done.stream.requested == keys
     assert done.state.synced_to == NOW
     assert [owed.key for owed in done.state.owed] == keys[1:]
-
-
-def test_reports_that_are_refused_on_every_sync_do_not_end_the_table() -> None:
-    keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
-    refused = fails(*keys[1:], fault=PERMISSION)
-    first = sync(*keys, failing=refused)
-    second = sync(*keys, (2, 3), state=first.state, now=NOW + DAY, failing=refused)
-    assert second.state.synced_to == NOW + DAY
-    assert second.stream.requested == [*keys[1:], keys[0], (2, 3)]
-
-
-def test_a_table_that_is_refused_from_now_on_ends_whatever_was_owed() -> None:
-    keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
-    first = sync(*keys, failing=fails(*keys[:2], fault=PERMISSION))
-    second = sync(*keys, state=first.state, now=NOW + DAY, failing=fails(*keys, fault=PERMISSION))
-    assert len(second.stream.requested) == REFUSALS_LIMIT + 2
-    assert second.state.synced_to == NOW
 
 
 # What a stop leaves

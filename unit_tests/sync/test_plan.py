@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from source_listrak.config import DEFAULT_HISTORY, ListrakConfig
 from source_listrak.sync.plan import GONE_FOR_LONG, StreamPlan, make_plan
-from source_listrak.sync.state import Key, Owed, StreamState, load
+from source_listrak.sync.state import Deferred, Key, StreamState, load
 from source_listrak.sync.windows import CYCLE, cohort_of, to_micros
 from source_listrak.tables import TABLES
 
@@ -57,7 +57,7 @@ def completed(
     *,
     at: datetime = NOW - DAY,
     lists: Iterable[int] = (1, 2),
-    owed: Iterable[Owed] = (),
+    owed: Iterable[Deferred] = (),
     **values: Any,
 ) -> StreamState:
     """Return the state after a complete sync at an instant."""
@@ -69,7 +69,7 @@ def cut(
     *,
     at: datetime = NOW - HOUR,
     lists: Iterable[int] = (1, 2),
-    owed: Iterable[Owed] = (),
+    owed: Iterable[Deferred] = (),
     **values: Any,
 ) -> StreamState:
     """Return the state of a sync that was cut after (2, 7), with (1, 5) still open."""
@@ -83,7 +83,7 @@ def starts(made: StreamPlan, list_id: int = 1) -> datetime:
 
 
 def is_restarted(made: StreamPlan, since: datetime = START) -> bool:
-    return (starts(made), made.end, made.running.is_done((1, 1)), made.owed) == (
+    return (starts(made), made.end, made.running.is_done((1, 1)), made.deferred) == (
         since,
         NOW,
         False,
@@ -136,7 +136,7 @@ def test_old_messages_are_visited_as_far_back_as_the_lookback_even_if_that_is_lo
 
 
 def test_a_full_refresh_ignores_what_a_complete_sync_left() -> None:
-    owed = Owed((1, 5), NOW - DAY, NOW - DAY, False)
+    owed = Deferred((1, 5), NOW - DAY, NOW - DAY, False)
     assert is_restarted(plan(completed(owed=[owed]), incremental=False))
 
 
@@ -300,19 +300,22 @@ def test_a_message_that_leaves_a_default_start_date_is_read_until_then(
 
 def test_an_owed_slice_is_requested_since_it_was_read() -> None:
     state = completed(
-        owed=[Owed((1, 5), None, NOW - DAY, False), Owed((2, 7), NOW - 9 * DAY, NOW - DAY, True)]
+        owed=[
+            Deferred((1, 5), None, NOW - DAY, False),
+            Deferred((2, 7), NOW - 9 * DAY, NOW - DAY, True),
+        ]
     )
     made = plan(state)
-    assert {key: owed.read_to for key, owed in made.owed.items()} == {
+    assert {key: owed.read_to for key, owed in made.deferred.items()} == {
         (1, 5): None,
         (2, 7): NOW - 9 * DAY,
     }
-    assert made.start(made.owed[1, 5].read_to) == START
+    assert made.start(made.deferred[1, 5].read_to) == START
 
 
 @pytest.mark.parametrize("read_to", [None, NOW - 50 * DAY])
 def test_an_owed_list_is_read_since_it_was_read_not_since_the_last_sync(read_to: Any) -> None:
-    made = plan(completed(owed=[Owed((2,), read_to, NOW - DAY, False)]))
+    made = plan(completed(owed=[Deferred((2,), read_to, NOW - DAY, False)]))
     assert made.read_to(2) == read_to
     assert made.read_to(1) == NOW - DAY
     cohorts = made.due_cohorts(2, OPENS)
@@ -324,20 +327,20 @@ def test_an_owed_list_is_read_since_it_was_read_not_since_the_last_sync(read_to:
 
 
 def test_what_a_cut_window_owes_is_not_forgotten() -> None:
-    owed = Owed((1, 5), None, NOW - DAY, False)
-    assert plan(cut(completed(owed=[owed]), owed=[owed])).owed == {(1, 5): owed}
+    owed = Deferred((1, 5), None, NOW - DAY, False)
+    assert plan(cut(completed(owed=[owed]), owed=[owed])).deferred == {(1, 5): owed}
 
 
 @pytest.mark.parametrize("key", [(1, 5), (1,)])
 def test_what_has_been_gone_for_long_is_requested_once_in_a_cycle(key: Key) -> None:
     noticed = NOW - GONE_FOR_LONG - DAY
-    state = completed(owed=[Owed(key, None, noticed, True)])
+    state = completed(owed=[Deferred(key, None, noticed, True)])
     requested = []
     for day in range(14):
         made = plan(state, now=NOW + day * DAY)
         requested.append(not made.is_postponed(key))
         assert (made.lists_to_read([1, 2]) == [1, 2]) == (requested[-1] or len(key) > 1)
-        state = stored(made.state([1, 2], made.owed.values(), None))
+        state = stored(made.state([1, 2], made.deferred.values(), None))
     assert sum(requested[:7]) == sum(requested[7:]) == 1
 
 
@@ -345,12 +348,12 @@ def test_what_has_been_gone_for_long_is_requested_once_in_a_cycle(key: Key) -> N
     ("noticed", "gone"), [(NOW - GONE_FOR_LONG, True), (NOW - 300 * DAY, False)]
 )
 def test_other_owed_slices_are_requested_on_every_sync(noticed: datetime, gone: bool) -> None:
-    made = plan(completed(at=NOW - HOUR, owed=[Owed((1, 5), None, noticed, gone)]))
+    made = plan(completed(at=NOW - HOUR, owed=[Deferred((1, 5), None, noticed, gone)]))
     assert not made.is_postponed((1, 5))
 
 
 def test_a_postponed_slice_is_postponed_in_every_attempt_of_a_window() -> None:
-    owed = [Owed((1, ident), None, NOW - GONE_FOR_LONG - 9 * DAY, True) for ident in range(50)]
+    owed = [Deferred((1, ident), None, NOW - GONE_FOR_LONG - 9 * DAY, True) for ident in range(50)]
     first = plan(completed(owed=owed))
     resumed = plan(stored(first.state([1], owed, (None, ()))), now=NOW + 3 * DAY)
     keys = [one.key for one in owed]
@@ -384,9 +387,9 @@ def test_no_instant_of_a_message_lies_between_two_reads_whatever_ends_a_sync(
         find = cohort_of(made.due_cohorts(list_id, OPENS), made.zone)
         cohort = find(to_micros(sent))
         if outcome == "cut":
-            state = stored(made.state([list_id], made.owed.values(), (None, ())))
+            state = stored(made.state([list_id], made.deferred.values(), (None, ())))
         elif outcome == "owed":
-            owed = made.owed.get((list_id,)) or Owed(
+            owed = made.deferred.get((list_id,)) or Deferred(
                 (list_id,), made.read_to(list_id), made.end, False
             )
             state = stored(made.state([list_id], [owed], None))

@@ -32,10 +32,10 @@ from source_listrak.sync.reader import (
     PASSES_LIMIT,
     Part,
     Rows,
-    Slice,
     SliceRead,
     part_pages,
 )
+from source_listrak.sync.slices import Slice
 from source_listrak.tables import TABLES, Table
 
 SLICE = Slice((1, 7), ("message", 7), added={"MsgID": 7})

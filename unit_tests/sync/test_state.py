@@ -1,22 +1,19 @@
-"""What a stream has done, and its state as Airbyte keeps it."""
+"""The state of a stream, as Airbyte stores it."""
 
 from __future__ import annotations
 
 import json
-import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from source_listrak.sync.state import (
-    OWED_LIMIT,
-    Checkpoint,
+    Deferred,
     Key,
-    Owed,
     Running,
     StreamState,
     load,
@@ -37,7 +34,7 @@ def full_state() -> StreamState:
         synced_to=NOW - timedelta(days=1),
         lists=(1, 3),
         running=running((3, 8), ((1, 9), (3,)), (1, 2, 3)),
-        owed=(Owed((1, 2), None, NOW, True), Owed((3,), NOW, NOW, False)),
+        owed=(Deferred((1, 2), None, NOW, True), Deferred((3,), NOW, NOW, False)),
     )
 
 
@@ -46,114 +43,6 @@ def as_airbyte_returns_it(state: StreamState) -> Any:
 
 
 # What is done
-
-
-class Attempts:
-    """The attempts of one window: slices begin in order, end in any, and any attempt is cut."""
-
-    def __init__(self, keys: list[Key], seed: int) -> None:
-        self.keys = keys
-        self.random = random.Random(seed)
-        self.read: set[Key] = set()
-
-    def run(self, before: Running | None, workers: int, failures: float) -> Running:
-        """Run an attempt until it is cut; check each state that it could leave behind."""
-        checkpoint = Checkpoint(before.to, before.open) if before else Checkpoint()
-        out: list[Key] = []
-        cut = self.random.randint(0, 2 * len(self.keys))
-        pending = [key for key in self.keys if before is None or not before.is_done(key)]
-        state = running(*checkpoint.snapshot())
-        for _ in range(cut):
-            if pending and len(out) < workers and self.random.random() < 0.6:
-                key = pending.pop(0)
-                checkpoint.begin(key)
-                if len(key) > 1:
-                    out.append(key)
-            elif out:
-                key = out.pop(self.random.randrange(len(out)))
-                if self.random.random() >= failures:
-                    self.read.add(key)
-                    checkpoint.finish(key)
-            state = running(*checkpoint.snapshot())
-            self.check(state)
-        return state
-
-    def check(self, state: Running) -> None:
-        for key in self.keys:
-            assert not state.is_done(key) or key in self.read
-        for list_id in {key[0] for key in self.keys}:
-            if state.is_list_done(list_id):
-                assert self.read >= {key for key in self.keys if key[0] == list_id}
-
-
-@settings(max_examples=1000)
-@given(
-    st.sets(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1),
-    st.sets(st.integers(1, 5).map(lambda list_id: (list_id,)), max_size=2),
-    st.integers(1, 4),
-    st.integers(0, 2**32),
-    st.sampled_from([0.0, 0.3]),
-)
-def test_a_slice_that_was_not_read_is_never_done_whatever_was_cut(
-    slices: set[Key], failed_lists: set[Key], workers: int, seed: int, failures: float
-) -> None:
-    # A list whose slices are unknown begins and never finishes; what it has is read later.
-    keys = sorted(failed_lists | {key for key in slices if key[:1] not in failed_lists})
-    attempts = Attempts(keys, seed)
-    state: Running | None = None
-    for _ in range(4):
-        state = attempts.run(state, workers, failures)
-        if failed_lists:
-            keys = sorted(slices)  # the next attempt can make the slices of all lists
-            attempts.keys = keys
-
-
-@given(st.lists(st.booleans(), max_size=60), st.lists(st.booleans(), max_size=60))
-def test_what_an_attempt_read_stays_done_in_the_next_ones(
-    first: list[bool], second: list[bool]
-) -> None:
-    keys: list[Key] = [(1, ident) for ident in range(60)]
-    done: set[Key] = set()
-    state: Running | None = None
-    for outcomes in (first, second):
-        checkpoint = Checkpoint(state.to, state.open) if state else Checkpoint()
-        for key, is_read in zip(keys, outcomes, strict=False):
-            if state is not None and state.is_done(key):
-                continue
-            checkpoint.begin(key)
-            if is_read:
-                checkpoint.finish(key)
-                done.add(key)
-        state = running(*checkpoint.snapshot())
-        assert {key for key in keys if state.is_done(key)} == done
-
-
-def test_no_more_slices_are_open_than_were_out() -> None:
-    checkpoint = Checkpoint()
-    keys: list[Key] = [(list_id, ident) for list_id in range(9) for ident in range(99)]
-    for begun, finished in zip(keys, [None] * 10 + keys, strict=False):
-        checkpoint.begin(begun)
-        if finished:
-            checkpoint.finish(finished)
-        to, open_keys = checkpoint.snapshot()
-        assert to == begun
-        assert len(open_keys) <= 10
-
-
-@pytest.mark.parametrize("more", [0, 1, 500])
-def test_beyond_the_limit_of_open_slices_the_rest_is_read_again(more: int) -> None:
-    checkpoint = Checkpoint()
-    keys: list[Key] = [(1, ident) for ident in range(2 * (OWED_LIMIT + more))]
-    for key in keys:
-        checkpoint.begin(key)
-    for key in keys[::2]:
-        checkpoint.finish(key)
-    state = running(*checkpoint.snapshot())
-    assert len(state.open) == OWED_LIMIT
-    done = [key for key in (*keys[:100], *keys[-1100:]) if state.is_done(key)]
-    assert set(done) <= set(keys[::2])
-    assert (keys[-2] in done) == (more == 0)
-    assert keys[0] in done
 
 
 def test_a_list_is_done_with_its_last_slice() -> None:
