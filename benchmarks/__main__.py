@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import latency, startup, syncs, throughput
 from benchmarks.report import Section, Size, environment, tables, targets
-from integration_tests.harness import ROOT
+from drivers.setups import ROOT
 
 SCENARIOS: Mapping[str, Callable[[Size], list[Section]]] = {
     "throughput": throughput.run,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +11,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from integration_tests.harness import ROOT, files
+from drivers.messages import Result, parse
+from drivers.process import start
+from drivers.setups import ROOT
 
 ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
@@ -59,14 +58,18 @@ def measure(
         folder = Path(name)
         output, cost = folder / "output", folder / "cost"
         launch = [sys.executable, "-I", "-S", str(ROOT / "benchmarks" / "launch.py"), str(cost)]
-        with output.open("wb") as stream:
-            done = subprocess.run(
-                [*launch, *command, *files(folder, **contents or {})],
+        with (
+            output.open("wb") as stream,
+            start(
+                [*launch, *command],
                 stdout=stream,
-                cwd=ROOT,
-                env={**os.environ, **ENVIRONMENT},
-            )
-        if done.returncode:
+                stderr=None,
+                environment=ENVIRONMENT,
+                **contents or {},
+            ) as process,
+        ):
+            code = process.wait()
+        if code:
             tail = output.read_text(encoding="utf-8")[-2000:]
             raise RuntimeError(f"{command} failed: {tail}")
         wall, cpu, peak_mb = map(float, cost.read_text(encoding="utf-8").split())
@@ -75,15 +78,14 @@ def measure(
 
 
 def _read_output(output: Path) -> tuple[int, list[Any]]:
-    records, states = 0, {}
-    with output.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith('{"type":"RECORD"'):
+    records, states = 0, Result(0, [])
+    with output.open("rb") as lines:
+        for message in parse(lines):
+            if message["type"] == "RECORD":
                 records += 1
-            elif line.startswith('{"type":"STATE"'):
-                state = json.loads(line)["state"]
-                states[state["stream"]["stream_descriptor"]["name"]] = state
-    return records, list(states.values())
+            elif message["type"] == "STATE":
+                states.messages.append(message)
+    return records, states.state
 
 
 def interleaved(

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from benchmarks.measure import Candidate, Figures, measure
-from integration_tests.harness import NINE, catalog, command, make_config
+from drivers.process import command
+from drivers.setups import NINE, catalog, make_config
 from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 
 START = datetime(2023, 1, 1, tzinfo=timezone.utc)

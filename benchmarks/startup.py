@@ -7,7 +7,7 @@ import sys
 from benchmarks.measure import Candidate, interleaved, medians
 from benchmarks.readers import NOW, START, process, simulator
 from benchmarks.report import Section, Size, Target
-from integration_tests.harness import make_config
+from drivers.setups import make_config
 from simulator import AccountConfig
 
 

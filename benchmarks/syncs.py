@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.measure import Rounds, interleaved, medians
 from benchmarks.readers import LATENCY, NOW, START, WORKERS, opens_only, simulator, syncs
 from benchmarks.report import Section, Size, Target
-from integration_tests.harness import NINE, TABLES
+from drivers.setups import NINE, TABLES
 from simulator import TABLES as SERVED
 from simulator import AccountConfig
 

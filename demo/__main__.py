@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.compare import compare
-from demo.connector import Connector, ConnectorError, configured_catalog
+from demo.connector import Connector, ConnectorError
 from demo.load import Schemas, Spool, connect, load
 from demo.report import write_report
 from demo.transform import SCHEMA, TransformError, build, find_dbt
@@ -70,13 +70,12 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         schemas: Schemas = {stream["name"]: stream["json_schema"] for stream in streams}
         _step("discover", f"{len(streams)} tables")
 
-        catalog_path = _write_json(folder / "catalog.json", configured_catalog(streams))
         _step("read", "all of them")
         code = 0
         started = time.monotonic()
         with closing(Spool(folder / "records", schemas)) as spool:
             try:
-                for record in connector.read(catalog_path):
+                for record in connector.read(streams):
                     spool.add(record["stream"], record["data"], record["emitted_at"])
             except ConnectorError as error:
                 # A table that the user may not read leaves the others readable.

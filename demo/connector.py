@@ -1,17 +1,15 @@
-"""Runs the installed connector as a platform does: a process that writes one message a line."""
+"""The installed connector, run as a platform does: a process that writes one message a line."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import orjson
+from drivers.messages import Message, parse
+from drivers.process import start
 
-Message = dict[str, Any]
 COMMAND = "source-listrak"
 
 
@@ -28,7 +26,7 @@ class Connector:
         if command is None:
             raise ConnectorError(f"the command {COMMAND} is not installed: pip install .")
         self._command = command
-        self._config_path = config_path
+        self._config_path = config_path.absolute()
         self._say = say
 
     def check(self) -> None:
@@ -45,12 +43,12 @@ class Connector:
         streams: list[Message] = self._first("catalog", "discover")["streams"]
         return streams
 
-    def read(self, catalog_path: Path) -> Iterator[Message]:
-        """Yield the records of a configured catalog as they arrive.
+    def read(self, streams: list[Message]) -> Iterator[Message]:
+        """Yield the records of streams, which are read in full, as they arrive.
 
         :raises ConnectorError: the connector failed, after the records that it read
         """
-        yield from self._payloads("record", "read", "--catalog", str(catalog_path))
+        yield from self._payloads("record", "read", configured_catalog(streams))
 
     def _first(self, kind: str, verb: str) -> Message:
         # All messages are taken, so that the process can end by itself.
@@ -59,23 +57,19 @@ class Connector:
             raise ConnectorError(f"{verb} returned no {kind}")
         return payloads[0]
 
-    def _payloads(self, kind: str, verb: str, *arguments: str) -> Iterator[Message]:
-        command = [self._command, verb, "--config", str(self._config_path), *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    def _payloads(self, kind: str, verb: str, catalog: Message | None = None) -> Iterator[Message]:
+        command = [self._command, verb, "--config", str(self._config_path)]
+        with start(command, stderr=None, catalog=catalog) as process:
             if process.stdout is None:
                 raise ConnectorError("the connector has no output")
-            try:
-                for line in process.stdout:
-                    message = _parse(line)
-                    if kind in message:
-                        yield message[kind]
-                    elif text := describe(message):
-                        self._say(text)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode != 0:
-            raise ConnectorError(f"{COMMAND} {verb} ended with exit code {process.returncode}")
+            for message in parse(process.stdout):
+                if kind in message:
+                    yield message[kind]
+                elif text := describe(message):
+                    self._say(text)
+            code = process.wait()
+        if code != 0:
+            raise ConnectorError(f"{COMMAND} {verb} ended with exit code {code}")
 
 
 def configured_catalog(streams: list[Message]) -> Message:
@@ -102,14 +96,3 @@ def describe(message: Message) -> str | None:
     if error := message.get("trace", {}).get("error"):
         return f"ERROR {error['message']}"
     return None
-
-
-def _parse(line: bytes) -> Message:
-    """Return the message of a line, or the line as a log message."""
-    try:
-        message = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        message = None
-    if isinstance(message, dict):
-        return message
-    return {"log": {"level": "INFO", "message": line.decode(errors="replace").rstrip()}}

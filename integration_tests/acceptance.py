@@ -27,7 +27,7 @@ from typing import Any
 
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
 
-from integration_tests.harness import ROOT, START_DATE, TABLES, has_state, make_config
+from drivers.setups import ROOT, START_DATE, TABLES, has_state, make_config
 from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 from simulator.endpoint import PATH
 from simulator.process import to_arguments

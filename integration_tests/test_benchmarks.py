@@ -12,7 +12,7 @@ import pytest
 from benchmarks.__main__ import SCENARIOS, page
 from benchmarks.measure import Figures, interleaved, medians
 from benchmarks.report import Section, Target
-from integration_tests.harness import ROOT
+from drivers.setups import ROOT
 
 
 @pytest.mark.slow

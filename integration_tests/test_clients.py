@@ -15,16 +15,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from integration_tests.harness import (
-    ROOT,
-    START_DATE,
-    TABLES,
-    Records,
-    command,
-    difference,
-    make_account,
-    make_config,
-)
+from drivers.messages import Records, difference
+from drivers.process import command
+from drivers.setups import ROOT, START_DATE, TABLES, make_account, make_config
 from simulator import SimulatorConfig, SimulatorProcess
 from source_listrak import tables
 

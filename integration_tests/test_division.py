@@ -14,18 +14,11 @@ from typing import Any
 import pytest
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from integration_tests.harness import (
-    NOW,
-    START_DATE,
-    Records,
-    catalog,
-    difference,
-    make_account,
-    make_config,
-    multiset,
-)
-from integration_tests.inprocess import DirectService, as_json, read_from
-from integration_tests.syncs import Connection, Outcome
+from drivers import setups
+from drivers.connection import Connection, Outcome
+from drivers.inprocess import DirectService, stream
+from drivers.messages import Records, difference, multiset
+from drivers.setups import NOW, START_DATE, catalog, make_account, make_config
 from simulator import SimulatorConfig, Truth
 from source_listrak import SourceListrak
 from source_listrak.soap import faults
@@ -34,9 +27,9 @@ from source_listrak.sync.reader import PAGES_BEFORE_DIVISION, part_pages
 from source_listrak.sync.state import StreamState
 
 WORKERS = 6
-CONTACTS, CONTACTS_OPERATION = "subscribed_contacts", "ReportRangeSubscribedContacts"
-OPENS, OPENS_OPERATION = "message_opens", "ReportRangeMessageContactOpen"
-SENDS, SENDS_OPERATION = "message_sends", "ReportMessageContactSent"
+CONTACTS, CONTACTS_OPERATION = "subscribed_contacts", setups.CONTACTS
+OPENS, OPENS_OPERATION = "message_opens", setups.OPENS
+SENDS, SENDS_OPERATION = "message_sends", setups.SENDS
 
 
 class EndlessService(DirectService):
@@ -204,7 +197,7 @@ def test_given_a_page_fails_in_the_middle_then_the_next_sync_reads_the_message()
     connection = connect(service, OPENS)
     outcome = connection.sync(NOW, fails=True)
     assert outcome.statuses[OPENS] == "INCOMPLETE"
-    assert f"message {giant}" in outcome.errors[OPENS]
+    assert f"message {giant}" in outcome.error_of(OPENS)
     (owed,) = connection.state(OPENS)["owed"]
     assert owed[0] == [list_id, giant]
 
@@ -243,7 +236,7 @@ def test_given_the_last_page_is_returned_again_and_again_then_that_is_an_error_a
 ) -> None:
     config = configured(page_size, contacts_per_list=100 * page_size)
     outcome = connect(EndlessService(config, last_page), CONTACTS).sync(NOW, fails=True)
-    assert outcome.errors[CONTACTS].startswith(faults.REPEATED_PAGE.message)
+    assert outcome.error_of(CONTACTS).startswith(faults.REPEATED_PAGE.message)
     # Each worker needs three rows that come again in order to be sure.
     requests = len(outcome.arguments(CONTACTS_OPERATION))
     assert requests <= 2 + last_page + WORKERS * (3 // page_size + 2)
@@ -256,7 +249,7 @@ def test_given_the_pages_begin_again_after_the_last_one_then_that_is_an_error_an
     service = giant_list(1000, page_size=10)
     service.config.wrap_pages = wrap_pages
     outcome = connect(service, CONTACTS).sync(NOW, fails=True)
-    assert outcome.errors[CONTACTS].startswith(faults.REPEATED_PAGE.message)
+    assert outcome.error_of(CONTACTS).startswith(faults.REPEATED_PAGE.message)
     assert len(outcome.arguments(CONTACTS_OPERATION)) <= 2 + 2 * wrap_pages + 2 * WORKERS
 
 
@@ -336,10 +329,10 @@ def test_interrupted_while_a_list_is_divided_it_ends_without_counting_it() -> No
     connection = connect(service, CONTACTS)
     source = SourceListrak(service.at(NOW))
     is_interrupted = False
-    output = read_from(source, make_config(service, num_workers=WORKERS), catalog([CONTACTS]))
+    output = stream(source, make_config(service, num_workers=WORKERS), catalog([CONTACTS]))
     with pytest.raises(AirbyteTracedException):
         for message in output:
-            connection.destination.take(as_json(message))
+            connection.destination.take(message)
             if service.peak_in_flight == WORKERS and not is_interrupted:
                 is_interrupted = True
                 source.interrupt()

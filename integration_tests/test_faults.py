@@ -15,48 +15,41 @@ from typing import Any
 
 import pytest
 from airbyte_cdk.models import (
-    AirbyteStateMessageSerializer,
-    ConfiguredAirbyteCatalogSerializer,
     Status,
 )
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from integration_tests import fuzz, harness, inprocess, test_leaving, test_secrets
-from integration_tests.harness import (
+from drivers.inprocess import POLICY, SETTINGS, check_here, read_here
+from drivers.launch import settings_from
+from drivers.messages import Records, Result, difference, differences, multiset
+from drivers.process import QUICK, TIGHT, check, read
+from drivers.setups import (
+    CLICKS,
+    LOGIN,
+    MESSAGES,
     NOW,
-    QUICK,
+    OPENS,
+    SENDS,
     START_DATE,
     TABLES,
-    TIGHT,
-    Result,
-    check,
-    differences,
+    catalog,
     make_account,
-    make_config,
     make_simulator,
-    multiset,
-    read,
     requests,
 )
-from integration_tests.launch import settings_from
+from integration_tests import fuzz, test_leaving, test_secrets
 from simulator import FAULTS as SIMULATED
 from simulator import RequestRecord, Simulator
 from source_listrak import Settings, SourceListrak
 from source_listrak.soap import faults
-from source_listrak.soap.client import CHECK_POLICY, FAILURES_IN_A_ROW, RetryPolicy
+from source_listrak.soap.client import CHECK_POLICY, FAILURES_IN_A_ROW
 from source_listrak.soap.faults import FAULTS, Action, AttemptFailed, ListrakError
 from source_listrak.soap.throttle import Clock
-from source_listrak.soap.wire import Limits, Response
-from source_listrak.source import SyncFailed
+from source_listrak.soap.wire import Response
 from source_listrak.sync.ledger import REFUSALS_LIMIT
 from source_listrak.tables import TABLES as DECLARED
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
-LOGIN = "GetContactListCollection"
-OPENS = "ReportRangeMessageContactOpen"
-CLICKS = "ReportRangeMessageContactClick"
-SENDS = "ReportMessageContactSent"
-MESSAGES = "ReportListMessageActivity"
 MESSAGE_TABLES = tuple(table for table in TABLES if table.startswith("message_"))
 BY_MESSAGE = tuple(
     table for table in MESSAGE_TABLES if table not in ("message_deliveries", "message_analytics")
@@ -133,69 +126,13 @@ ON_THEIR_OWN = {
 }
 """Faults with tests of their own, below."""
 
-POLICY = RetryPolicy(attempts=6, seconds=0.0, first_wait=0.001, longest_wait=0.05, pause=0.01)
-SETTINGS = Settings(
-    now=lambda: NOW, read_policy=POLICY, check_policy=POLICY, limits=Limits(**TIGHT)  # type: ignore[arg-type]
-)  # fmt: skip
-
 
 def everywhere(fault: str, **fields: Any) -> dict[str, Any]:
     """Return the settings of one fault."""
     return {fault: {"everywhere": True, **fields}}
 
 
-class Log(logging.Handler):
-    """Writes log lines among the messages."""
-
-    def __init__(self, messages: list[harness.Message]) -> None:
-        super().__init__()
-        self._messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._messages.append({"type": "LOG", "log": {"message": record.getMessage()}})
-
-
-def read_here(
-    service: harness.Served,
-    tables: Iterable[str] = TABLES,
-    *,
-    state: Any = None,
-    mode: str = "incremental",
-    settings: Settings = SETTINGS,
-    **changes: Any,
-) -> Result:
-    """Read as the command does, but in the process of the test, with the same exit code.
-
-    :param changes: of the configuration
-    """
-    messages: list[harness.Message] = []
-    logger = logging.Logger("airbyte.faults", logging.INFO)
-    logger.addHandler(Log(messages))
-    output = SourceListrak(settings).read(
-        logger,
-        make_config(service, **changes),
-        ConfiguredAirbyteCatalogSerializer.load(harness.catalog(tables, mode)),
-        [AirbyteStateMessageSerializer.load(one) for one in state or []],
-    )
-    try:
-        messages += map(inprocess.as_json, output)
-    except SyncFailed:
-        return Result(1, messages, "")
-    except AirbyteTracedException as error:
-        return Result(1, [*messages, inprocess.as_json(error.as_airbyte_message())], "")
-    return Result(0, messages, "")
-
-
-def check_here(
-    service: harness.Served, *, settings: Settings = SETTINGS, **changes: Any
-) -> tuple[bool, str]:
-    """Check as the command does, in the process of the test."""
-    config = make_config(service, **changes)
-    result = SourceListrak(settings).check(inprocess.LOGGER, config)
-    return result.status is Status.SUCCEEDED, result.message or ""
-
-
-def truth_of(sim: Simulator) -> dict[str, harness.Records]:
+def truth_of(sim: Simulator) -> dict[str, Records]:
     """Return what a faultless sync reads."""
     return sim.truth(since=START_DATE)
 
@@ -207,13 +144,13 @@ def busy_message(sim: Simulator) -> int:
     return min(set.intersection(*found))
 
 
-def without(rows: harness.Records, messages: Iterable[int]) -> harness.Records:
+def without(rows: Records, messages: Iterable[int]) -> Records:
     """Return the rows of other messages."""
     left_out = set(messages)
     return [row for row in rows if row["MsgID"] not in left_out]
 
 
-def of_messages(rows: harness.Records, messages: Iterable[int]) -> harness.Records:
+def of_messages(rows: Records, messages: Iterable[int]) -> Records:
     """Return the rows of some messages."""
     chosen = set(messages)
     return [row for row in rows if row["MsgID"] in chosen]
@@ -487,7 +424,7 @@ def test_given_a_service_that_only_fails_when_checked_then_it_takes_20_seconds(
     settings = Settings(now=lambda: NOW, clock=clock, transport=lambda *_: service)
     config = {"username": "demo", "password": "secret"}
     began = clock.monotonic()
-    result = SourceListrak(settings).check(inprocess.LOGGER, config)
+    result = SourceListrak(settings).check(logging.Logger("airbyte", logging.CRITICAL), config)
     expected = faults.TIMEOUT if error else faults.SERVER_ERROR
     assert result.status is Status.FAILED
     assert (result.message or "").startswith(expected.message)
@@ -516,7 +453,7 @@ def test_given_reports_are_gone_then_they_alone_are_skipped_and_owed() -> None:
         assert set(first.statuses.values()) == {"COMPLETE"}
         for table in BY_MESSAGE:
             rest = without(truth[table], gone)
-            assert not harness.difference(first.records(table), rest), table
+            assert not difference(first.records(table), rest), table
             attempts = {m: len(requested(sim, operation_of(table), m)) for m in gone}
             assert set(attempts.values()) <= {0, 2}, "one retry"
             assert attempts[busy]
@@ -539,7 +476,7 @@ def test_given_reports_are_gone_then_they_alone_are_skipped_and_owed() -> None:
                 assert request.arguments["StartDate"].startswith(START_DATE)
         for table in BY_MESSAGE:
             again = of_messages(second.records(table), gone)
-            assert not harness.difference(again, of_messages(truth[table], gone)), table
+            assert not difference(again, of_messages(truth[table], gone)), table
             assert not second.stream_state(table)["owed"]
 
 
@@ -578,7 +515,7 @@ def test_given_a_report_stays_gone_then_it_is_requested_daily_and_after_30_days_
         sim.set_now(NOW + timedelta(days=last))
         result = read_here(sim, ["message_opens"], state=state, settings=on(last))
         rows = of_messages(sim.truth(since=START_DATE)["message_opens"], [gone])
-        assert not harness.difference(of_messages(result.records("message_opens"), [gone]), rows)
+        assert not difference(of_messages(result.records("message_opens"), [gone]), rows)
         assert not result.stream_state("message_opens")["owed"]
 
 
@@ -684,11 +621,11 @@ def test_given_one_report_is_refused_then_it_alone_fails_and_is_owed(simulated: 
         assert error["failure_type"] == "config_error"
         assert differences(first, truth, set(TABLES) - {"message_clicks"}) == {}
         rest = without(truth["message_clicks"], [message])
-        assert not harness.difference(first.records("message_clicks"), rest)
+        assert not difference(first.records("message_clicks"), rest)
         second = assert_resumes(sim, first, ["message_clicks"])
         missing = of_messages(truth["message_clicks"], [message])
         again = of_messages(second.records("message_clicks"), [message])
-        assert not harness.difference(again, missing)
+        assert not difference(again, missing)
 
 
 def test_given_the_first_five_reports_of_a_table_are_refused_then_it_alone_ends() -> None:
@@ -731,7 +668,7 @@ def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owe
         assert "not read since 2024-01-01 00:00 UTC" in error["message"]
         assert error["failure_type"] == expected.failure_type.value
         rest = without(truth["message_opens"], [message])
-        assert not harness.difference(first.records("message_opens"), rest)
+        assert not difference(first.records("message_opens"), rest)
         assert differences(first, truth, set(TABLES) - {"message_opens"}) == {}
         assert first.stream_state("message_opens")["synced_to"] == "2024-01-01T00:00:00Z"
 
@@ -750,7 +687,7 @@ def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owe
         sim.config.faults = {}
         third = read_here(sim, ["message_opens"], state=second.state, settings=later)
         rows = of_messages(sim.truth(since=START_DATE)["message_opens"], [message])
-        assert not harness.difference(of_messages(third.records("message_opens"), [message]), rows)
+        assert not difference(of_messages(third.records("message_opens"), [message]), rows)
         assert not third.stream_state("message_opens")["owed"]
 
 
@@ -988,7 +925,7 @@ def test_given_a_catalog_that_names_a_stream_twice_then_a_config_error_says_so()
     assert result.code == 1
 
 
-CATALOG = harness.catalog(["lists"])
+CATALOG = catalog(["lists"])
 UNKNOWN_MODE = json.loads(json.dumps(CATALOG).replace('"append"', '"overwrite_dedup"'))
 
 

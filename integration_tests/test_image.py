@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from drivers.messages import Result, differences
+from drivers.process import files, result_of
+from drivers.setups import ROOT, START_DATE
 from integration_tests import acceptance
-from integration_tests.harness import ROOT, START_DATE, Result, as_messages, differences, files
 from simulator import SimulatorProcess
 
 pytestmark = [pytest.mark.image_tests, pytest.mark.xdist_group("acceptance")]
@@ -49,7 +51,7 @@ class Container:
             "run", "--rm", "--network=host", "--volume", f"{self.folder}:/secrets:ro",
             self.image, verb, *arguments,
         )  # fmt: skip
-        return Result(done.returncode, as_messages(done.stdout), done.stderr, done.stdout)
+        return result_of(done.returncode, done.stdout.encode(), done.stderr.encode())
 
 
 @pytest.fixture

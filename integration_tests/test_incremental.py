@@ -12,19 +12,25 @@ from typing import Any
 
 import pytest
 
-from integration_tests.harness import NINE, difference, make_account, multiset
-from integration_tests.inprocess import DirectService
-from integration_tests.syncs import DAY, EVENTS, Connection, text
+from drivers.connection import Connection
+from drivers.inprocess import DirectService
+from drivers.messages import difference, multiset
+from drivers.setups import (
+    CONTACTS,
+    DAY,
+    DELIVERIES,
+    EVENTS,
+    HOUR,
+    MESSAGES,
+    NINE,
+    NOON,
+    make_account,
+    text,
+)
 from simulator import AccountConfig, SimulatorConfig, Truth
 
 START = datetime(2021, 1, 1, tzinfo=timezone.utc)
-NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 SINCE = "2021-01-01T00:00:00Z"
-HOUR = timedelta(hours=1)
-MESSAGES = "ReportListMessageActivity"
-DELIVERIES = "ReportListMessageDelivery"
-CONTACTS = "ReportRangeSubscribedContacts"
-OPENS = "ReportRangeMessageContactOpen"
 ACTIVITY = tuple(
     f"ReportRangeMessageContact{name}" for name in ("Click", "Open", "Read", "Removal", "Bounces")
 )
@@ -40,14 +46,14 @@ def three_years(**changes: Any) -> AccountConfig:
         "removal_rate": 0.02,
         "conversations_per_list": 0,
         "start": START,
-        "now": NOW,
+        "now": NOON,
     }
     return make_account(**values | changes)
 
 
 def three_weeks(**changes: Any) -> AccountConfig:
     """Return an account all of whose messages are recent, so that no row is left for later."""
-    values = {"lists": 3, "messages_per_list": 10, "start": NOW - 20 * DAY}
+    values = {"lists": 3, "messages_per_list": 10, "start": NOON - 20 * DAY}
     return three_years(**values | changes)
 
 
@@ -68,8 +74,8 @@ def recent_messages(connection: Connection, now: datetime) -> set[int]:
 
 def test_an_hour_later_a_sync_costs_four_requests_a_list_and_recent_or_due_messages() -> None:
     connection = connect(three_years(lists=8))
-    first = connection.sync(NOW)
-    later = NOW + HOUR
+    first = connection.sync(NOON)
+    later = NOON + HOUR
     outcome = connection.sync(later)
     counts = Counter(one.operation for one in outcome.requests)
     due = 3  # of 8 lists and 35 months in an hour: 1.7 on average
@@ -78,7 +84,7 @@ def test_an_hour_later_a_sync_costs_four_requests_a_list_and_recent_or_due_messa
     assert 8 <= counts[MESSAGES] <= 8 + due
     assert 8 <= counts[DELIVERIES] <= 8 + due
     assert counts[CONTACTS] <= 2 * 8 + 3 * full_reads
-    recent = recent_messages(connection, NOW)
+    recent = recent_messages(connection, NOON)
     for operation in ACTIVITY:
         requested = {one["MsgID"] for one in outcome.arguments(operation)}
         assert len(requested - recent) <= 3 * due, operation
@@ -91,16 +97,16 @@ def test_an_hour_later_a_sync_costs_four_requests_a_list_and_recent_or_due_messa
 
 def test_a_month_that_is_not_due_costs_no_request_and_each_is_due_once_a_week() -> None:
     connection = connect(three_years(lists=2, messages_per_list=36), ["messages"])
-    connection.sync(NOW)
+    connection.sync(NOON)
     ids = {row["MsgID"] for row in connection.committed("messages")}
-    old = ids - recent_messages(connection, NOW)
+    old = ids - recent_messages(connection, NOON)
     windows: Counter[str] = Counter()
     emitted: Counter[int] = Counter()
     for hours in range(4, 7 * 24 + 1, 4):
-        outcome = connection.sync(NOW + hours * HOUR)
+        outcome = connection.sync(NOON + hours * HOUR)
         requested = outcome.arguments(MESSAGES)
         windows.update(
-            "recent" if text(NOW - 40 * DAY) < one["StartDate"] else "old" for one in requested
+            "recent" if text(NOON - 40 * DAY) < one["StartDate"] else "old" for one in requested
         )
         emitted.update({row["MsgID"] for row in outcome.records("messages")} & old)
     months = 36
@@ -111,7 +117,7 @@ def test_a_month_that_is_not_due_costs_no_request_and_each_is_due_once_a_week() 
 
 
 def test_years_of_messages_are_requested_a_year_at_a_time() -> None:
-    outcome = connect(three_years(lists=2), ["messages"]).sync(NOW)
+    outcome = connect(three_years(lists=2), ["messages"]).sync(NOON)
     requested = outcome.arguments(MESSAGES)
     assert len(requested) == 2 * 3
     assert (
@@ -128,19 +134,19 @@ def test_only_the_recipients_of_messages_that_may_still_be_going_out_are_read_ag
     skip: bool,
 ) -> None:
     connection = connect(
-        three_years(start=NOW - 40 * DAY), ["message_sends"], skip_inactive_messages=skip
+        three_years(start=NOON - 40 * DAY), ["message_sends"], skip_inactive_messages=skip
     )
-    connection.sync(NOW)
-    outcome = connection.sync(NOW + DAY)
+    connection.sync(NOON)
+    outcome = connection.sync(NOON + DAY)
     requested = {one["MsgID"] for one in outcome.arguments("ReportMessageContactSent")}
     sent = Truth(connection.service.account).records("messages")
-    assert requested == {row["MsgID"] for row in sent if row["SendDate"] >= text(NOW - 7 * DAY)}
+    assert requested == {row["MsgID"] for row in sent if row["SendDate"] >= text(NOON - 7 * DAY)}
 
 
 def test_skipping_inactive_messages_changes_the_cost_and_not_the_data() -> None:
     account = three_weeks(removal_rate=0.002)
     careful, quick = connect(account, skip_inactive_messages=False), connect(account)
-    for now in (NOW, NOW + DAY, NOW + 9 * DAY):
+    for now in (NOON, NOON + DAY, NOON + 9 * DAY):
         wanted = careful.sync(now)
         outcome = quick.sync(now)
         assert len(outcome.requests) < len(wanted.requests) * 0.9
@@ -155,7 +161,7 @@ def test_skipping_inactive_messages_changes_the_cost_and_not_the_data() -> None:
 
 def test_syncs_read_the_whole_truth_and_leave_one_instant() -> None:
     connection = connect(three_years())
-    first = connection.sync(NOW)
+    first = connection.sync(NOON)
     for table in NINE:
         assert not difference(
             first.records(table), Truth(connection.service.account).records(table)
@@ -167,16 +173,16 @@ def test_syncs_read_the_whole_truth_and_leave_one_instant() -> None:
         assert state["synced_to"] == "2024-01-01T12:00:00Z"
         assert state["owed"] == []
         assert "running" not in state
-    connection.sync(NOW + DAY)
-    connection.sync(NOW + 9 * DAY)
-    assert not connection.missing(START, NOW + 9 * DAY)
+    connection.sync(NOON + DAY)
+    connection.sync(NOON + 9 * DAY)
+    assert not connection.missing(START, NOON + 9 * DAY)
 
 
 def test_a_state_in_the_future_counts_as_now() -> None:
     connection = connect(three_years(), ["message_opens"])
-    first = connection.sync(NOW)
+    first = connection.sync(NOON)
     connection.state("message_opens")["synced_to"] = "2999-01-01T00:00:00Z"
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     assert len(outcome.records("message_opens")) < len(first.records("message_opens")) / 3
     assert connection.state("message_opens")["synced_to"] == "2024-01-01T12:00:00Z"
 
@@ -219,23 +225,23 @@ def test_syncs_around_and_inside_a_change_of_the_clock_lose_nothing(
 def test_a_sync_that_was_cut_resumes_and_keeps_the_end_of_its_window(workers: int) -> None:
     connection = connect(three_years(), ["message_opens"], num_workers=workers)
     for hour in range(5):
-        connection.sync(NOW + hour * HOUR, cut=150)
+        connection.sync(NOON + hour * HOUR, cut=150)
         assert connection.state("message_opens")["running"]["end"] == "2024-01-01T12:00:00Z"
-    connection.sync(NOW + 6 * HOUR)
+    connection.sync(NOON + 6 * HOUR)
     assert connection.state("message_opens")["synced_to"] == "2024-01-01T12:00:00Z"
-    assert not connection.missing(START, NOW)
+    assert not connection.missing(START, NOON)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_wherever_a_sync_is_cut_the_next_one_finishes_it(workers: int) -> None:
     account = three_weeks(messages_per_list=2, recipients_per_message=4, contacts_per_list=4)
     tables = ("messages", "subscribed_contacts", "message_sends")
-    whole = connect(account, tables, num_workers=workers).sync(NOW)
+    whole = connect(account, tables, num_workers=workers).sync(NOON)
     for cut in range(1, len(whole.messages)):
         connection = connect(account, tables, num_workers=workers)
-        connection.sync(NOW, cut=cut)
-        connection.sync(NOW + HOUR)
-        assert not connection.missing(START, NOW), cut
+        connection.sync(NOON, cut=cut)
+        connection.sync(NOON + HOUR)
+        assert not connection.missing(START, NOON), cut
 
 
 # Lists that appear and vanish; what is owed
@@ -247,8 +253,8 @@ def test_lists_that_appear_are_read_since_the_start_and_lists_that_vanish_do_no_
     ids = [one.list_id for one in account.lists()]
     for day, hidden in enumerate(([ids[1]], [ids[0]], [])):
         account.hide_lists(hidden)
-        connection.sync(NOW + day * DAY)
-        assert not connection.missing(START, NOW + day * DAY)
+        connection.sync(NOON + day * DAY)
+        assert not connection.missing(START, NOON + day * DAY)
     assert set(connection.state("messages")["lists"]) == set(ids)
 
 
@@ -260,13 +266,13 @@ def test_reports_that_are_gone_cost_one_retry_and_are_read_since_the_start_when_
     account = connection.service.account
     gone = {
         row["MsgID"]
-        for row in Truth(account, until=NOW - 300 * DAY).records("messages")
+        for row in Truth(account, until=NOON - 300 * DAY).records("messages")
         if row.get("OpenCount", 0) > 2
     }
     gone = set(sorted(gone)[:3])
     connection.service.config.faults = {"report_gone": {"message_ids": sorted(gone)}}
     for day in range(2):
-        outcome = connection.sync(NOW + day * DAY)
+        outcome = connection.sync(NOON + day * DAY)
         requested = Counter(one.arguments.get("MsgID") for one in outcome.requests)
         assert all(requested[message] == 2 for message in gone)
         assert outcome.statuses == {table: "COMPLETE"}
@@ -274,7 +280,7 @@ def test_reports_that_are_gone_cost_one_retry_and_are_read_since_the_start_when_
         assert " 3 of the messages" in warning
         assert {owed[0][1] for owed in connection.state(table)["owed"]} == gone
     connection.service.config.faults = {}
-    connection.sync(NOW + 30 * DAY)
+    connection.sync(NOON + 30 * DAY)
     assert connection.state(table)["owed"] == []
     theirs = [row for row in Truth(account).records(table) if row["MsgID"] in gone]
     have = multiset(connection.committed(table))
@@ -289,7 +295,7 @@ def test_a_list_whose_messages_cannot_be_read_is_owed_and_the_others_move_on() -
         "server_error": {"list_ids": [bad], "operations": [MESSAGES]}
     }
     for day in range(3):
-        outcome = connection.sync(NOW + day * DAY, fails=True)
+        outcome = connection.sync(NOON + day * DAY, fails=True)
         assert outcome.error is not None
         assert outcome.statuses["message_opens"] == "INCOMPLETE"
         assert outcome.statuses["subscribed_contacts"] == "COMPLETE"
@@ -297,8 +303,8 @@ def test_a_list_whose_messages_cannot_be_read_is_owed_and_the_others_move_on() -
         others = {row["MsgID"] for row in outcome.records("messages")}
         assert others
     connection.service.config.faults = {}
-    connection.sync(NOW + 3 * DAY)
-    assert not connection.missing(START, NOW + 3 * DAY)
+    connection.sync(NOON + 3 * DAY)
+    assert not connection.missing(START, NOON + 3 * DAY)
 
 
 # Threads and sizes
@@ -306,7 +312,7 @@ def test_a_list_whose_messages_cannot_be_read_is_owed_and_the_others_move_on() -
 
 def test_a_reader_that_stops_leaves_no_thread_waiting() -> None:
     before = set(threading.enumerate())
-    connect(three_weeks()).sync(NOW, cut=50)
+    connect(three_weeks()).sync(NOON, cut=50)
     deadline = time.monotonic() + 10
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         gc.collect()  # the CDK's pool ends its idle threads when it is collected
@@ -316,7 +322,7 @@ def test_a_reader_that_stops_leaves_no_thread_waiting() -> None:
 
 def test_the_largest_state_of_a_large_account_stays_under_four_kilobytes() -> None:
     account = three_years(lists=100, messages_per_list=4, contacts_per_list=1)
-    outcome = connect(account, num_workers=40).sync(NOW)
+    outcome = connect(account, num_workers=40).sync(NOON)
     sizes = [len(json.dumps(one["state"])) for one in outcome.messages if one["type"] == "STATE"]
     assert len(sizes) > 500
     assert max(sizes) < 4096

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from integration_tests.harness import make_account, make_config, multiset
-from integration_tests.inprocess import DirectService
-from integration_tests.syncs import DAY, EVENTS, Connection
+from drivers.connection import Connection
+from drivers.inprocess import DirectService
+from drivers.messages import multiset
+from drivers.setups import DAY, EVENTS, NOON, make_account, make_config
 from simulator import SimulatorConfig, Truth
 from source_listrak import SourceListrak
 
-NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 REPEATED = ("message_opens", "message_reads", "message_clicks")
 
 
 def connect(**options: Any) -> Connection:
     account = make_account(
-        recipients_per_message=60, open_rate=0.9, read_rate=0.9, click_rate=0.9, now=NOW
+        recipients_per_message=60, open_rate=0.9, read_rate=0.9, click_rate=0.9, now=NOON
     )
     return Connection(DirectService(SimulatorConfig(account=account)), EVENTS, **options)
 
@@ -44,7 +43,7 @@ def deduped(connection: Connection, table: str) -> list[dict[str, Any]]:
 def test_append_deduped_keeps_every_event_if_repeated_ones_are_kept(keep: bool) -> None:
     connection = connect(keep_repeated_events=keep)
     for day in (0, 1, 9):
-        connection.sync(NOW + day * DAY)
+        connection.sync(NOON + day * DAY)
     for table in EVENTS:
         truth = multiset(Truth(connection.service.account).records(table))
         kept = multiset(deduped(connection, table))

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import termios
 import threading
 import time
@@ -23,19 +22,21 @@ from typing import Any
 
 import pytest
 
-from integration_tests import harness
-from integration_tests.harness import (
+from drivers.messages import multiset
+from drivers.process import TIGHT, command, read, result_of, run, start
+from drivers.setups import (
     NOW,
     START_DATE,
-    TIGHT,
+    TABLES,
+    catalog,
+    has_state,
     make_account,
     make_config,
     make_simulator,
-    read,
 )
 from simulator import Simulator
 from source_listrak import Settings
-from source_listrak.run import run
+from source_listrak import run as entrypoint
 from source_listrak.soap import faults
 
 LIMIT = 5.0
@@ -48,30 +49,18 @@ def running(
     sim: Simulator,
     verb: str = "read",
     *,
-    tables: Iterable[str] = harness.TABLES,
+    tables: Iterable[str] = TABLES,
     launcher: list[str] | None = None,
     environment: dict[str, str] | None = None,
     **changes: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the connector; kill it at the end if it is still running."""
+    """Start the connector with the patience of a real one."""
     given = {"config": make_config(sim, **changes)}
     if verb == "read":
-        given["catalog"] = harness.catalog(tables)
-    with tempfile.TemporaryDirectory() as folder:
-        args = harness.files(Path(folder), **given)
-        command = launcher or harness.command(now=NOW, state_interval=0.0, limits=PATIENT)
-        process = subprocess.Popen(
-            [*command, verb, *args],
-            cwd=harness.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | (environment or {}),
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
+        given["catalog"] = catalog(tables)
+    launch = launcher or command(now=NOW, state_interval=0.0, limits=PATIENT)
+    with start([*launch, verb], environment=environment, **given) as process:
+        yield process
 
 
 def lines_until(process: subprocess.Popen[bytes], text: bytes) -> list[bytes]:
@@ -119,8 +108,7 @@ def test_given_a_signal_then_the_last_state_is_written(
             process.wait()
             assert time.monotonic() - began < LIMIT
             assert process.returncode not in (0, None)
-        messages = [json.loads(line) for line in lines]
-        first = harness.Result(process.returncode, messages, "")
+        first = result_of(process.returncode, b"".join(lines))
         assert "INCOMPLETE" in first.statuses.values()
         interrupted = [e for e in first.errors if e["message"] == faults.INTERRUPTED.message]
         assert interrupted
@@ -130,9 +118,9 @@ def test_given_a_signal_then_the_last_state_is_written(
         second = read(sim, state=first.state)
         assert second.code == 0
         truth = sim.truth(since=START_DATE)
-        for table in filter(harness.has_state, harness.TABLES):
+        for table in filter(has_state, TABLES):
             both = first.records(table) + second.records(table)
-            assert set(harness.multiset(both)) == set(harness.multiset(truth[table])), table
+            assert set(multiset(both)) == set(multiset(truth[table])), table
 
 
 def test_given_requests_hang_when_terminated_then_the_last_state_is_written_in_whole_lines() -> (
@@ -148,8 +136,8 @@ def test_given_requests_hang_when_terminated_then_the_last_state_is_written_in_w
         assert seconds_to_end(process) < LIMIT
         assert process.returncode != 0
         reader.join()
-        messages = [json.loads(line) for line in lines]
-        assert any(message["type"] == "STATE" for message in messages)
+        assert all(isinstance(json.loads(line), dict) for line in lines)
+        assert result_of(process.returncode, b"".join(lines)).state
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -170,14 +158,13 @@ def test_given_a_signal_in_the_middle_of_a_page_then_no_record_that_a_state_coun
             until(lambda: has_taken_its_signal(process.pid), process)
             lines += rest_of(process)
             process.wait()
-        messages = [json.loads(line) for line in lines]
-        first = harness.Result(process.returncode, messages, "")
+        first = result_of(process.returncode, b"".join(lines))
         second = read(sim, tables, state=first.state, limits=None)
         assert second.code == 0
         truth = sim.truth(since=START_DATE)
         for table in tables:
             both = first.records(table) + second.records(table)
-            assert set(harness.multiset(both)) == set(harness.multiset(truth[table])), table
+            assert set(multiset(both)) == set(multiset(truth[table])), table
 
 
 def is_full(process: subprocess.Popen[bytes]) -> bool:
@@ -253,8 +240,7 @@ def test_given_an_exception_in_the_main_thread_then_one_error_without_values_sho
         process.wait()
         assert time.monotonic() - began < LIMIT
         assert process.returncode == 1
-        messages = [json.loads(line) for line in lines]
-        (error,) = harness.Result(1, messages, "").errors
+        (error,) = result_of(1, b"".join(lines)).errors
         assert error["failure_type"] == "system_error"
         assert "ValueError" in error["message"]
         assert "run.py" in error["internal_message"]
@@ -264,14 +250,9 @@ def test_given_an_exception_in_the_main_thread_then_one_error_without_values_sho
 
 
 def test_given_an_unknown_command_line_then_the_code_is_not_0() -> None:
-    done = subprocess.run(
-        [*harness.command(), "read", "--config"],
-        cwd=harness.ROOT,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert b"usage" in done.stderr
+    done = run("read", options=["--config"])
+    assert done.code == 2
+    assert "usage" in done.stderr
 
 
 @contextmanager
@@ -314,7 +295,7 @@ def test_given_a_server_that_hangs_when_checked_with_real_patience_then_30_secon
     with silent(answer) as (url, received):
         began = time.monotonic()
         config = {"username": "demo", "password": "x", "endpoint": url}
-        result = harness.run("check", config=config, timeout=60)
+        result = run("check", config=config, timeout=60)
         assert time.monotonic() - began < 30
         assert result.connection["status"] == "FAILED"
         assert result.connection["message"].startswith(faults.TIMEOUT.message)
@@ -327,7 +308,7 @@ def test_given_a_server_that_fails_when_checked_with_real_patience_then_30_secon
 ):
     with make_simulator(faults={"server_error": 1.0}) as sim:
         began = time.monotonic()
-        result = harness.run("check", config=make_config(sim), timeout=60)
+        result = run("check", config=make_config(sim), timeout=60)
         assert time.monotonic() - began < 30
         assert result.connection["message"].startswith(faults.SERVER_ERROR.message)
         assert 3 <= sim.counts["GetContactListCollection"] <= 6
@@ -335,4 +316,4 @@ def test_given_a_server_that_fails_when_checked_with_real_patience_then_30_secon
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, raise_in_main_thread)
-    run(sys.argv[1:], Settings(now=lambda: NOW))
+    entrypoint.run(sys.argv[1:], Settings(now=lambda: NOW))

@@ -20,9 +20,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from integration_tests.harness import NINE, has_state
-from integration_tests.inprocess import DirectService
-from integration_tests.syncs import DAY, EVENTS, Connection, Outcome
+from drivers.connection import Connection, Outcome
+from drivers.inprocess import DirectService
+from drivers.setups import (
+    CLICKS,
+    CONTACTS,
+    CONVERSATION_OPENS,
+    CONVERSATIONS,
+    DAY,
+    DELIVERIES,
+    EVENTS,
+    MESSAGES,
+    NINE,
+    OPENS,
+    REMOVALS,
+    SENDS,
+    has_state,
+)
 from simulator import AccountConfig, Move, SimulatorConfig, Truth
 from simulator.clock import to_datetime
 from simulator.movement import leave
@@ -40,15 +54,6 @@ TABLES = (*NINE, *HISTORIES, "message_deliveries", "message_analytics")
 
 ACCOUNT = 0
 """In place of a list, in the states of tables of the whole account."""
-MESSAGES = "ReportListMessageActivity"
-DELIVERIES = "ReportListMessageDelivery"
-CONTACTS = "ReportRangeSubscribedContacts"
-REMOVALS = "ReportRangeListContactRemoval"
-CLICKS = "ReportRangeMessageContactClick"
-OPENS = "ReportRangeMessageContactOpen"
-SENDS = "ReportMessageContactSent"
-CONVERSATIONS = "ReportListConversationActivity"
-CONVERSATION_OPENS = "ReportConversationContactOpen"
 
 Record = dict[str, Any]
 Identity = tuple[Any, ...]
@@ -267,7 +272,7 @@ class Syncs(RuleBasedStateMachine):
             self.now = outcome.ended.replace(microsecond=0) + timedelta(seconds=1)
         if outcome.error is not None and not self.service.config.faults:
             # Where exactly as many rows are inserted as a page has, the next page repeats it.
-            assert all("the same page twice" in one for one in outcome.errors.values())
+            assert all("the same page twice" in one["message"] for one in outcome.errors)
             assert self.service.config.moves or self.service.config.seconds_per_request
         for table, records in self.connection.destination.committed.items():
             for record in records:
@@ -340,7 +345,7 @@ class Syncs(RuleBasedStateMachine):
         for table, status in outcome.statuses.items():
             state = self.connection.state(table)
             if status == "INCOMPLETE":
-                assert outcome.errors[table]
+                assert outcome.error_of(table)
                 assert outcome.error is not None
             elif has_state(table):
                 assert status == "COMPLETE"

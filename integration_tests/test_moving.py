@@ -9,19 +9,25 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integration_tests.harness import make_account, multiset
-from integration_tests.inprocess import DirectService
-from integration_tests.syncs import DAY, EVENTS, Connection, text
+from drivers.connection import Connection
+from drivers.inprocess import DirectService
+from drivers.messages import multiset
+from drivers.setups import (
+    CLICKS,
+    CONTACTS,
+    DAY,
+    EVENTS,
+    NOON,
+    REMOVALS,
+    START,
+    WEEK,
+    make_account,
+    text,
+)
 from simulator import AccountConfig, Move, SimulatorConfig, Truth
 from simulator.movement import come_back, leave
 
-START = datetime(2023, 1, 1, tzinfo=timezone.utc)
-NOW = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 SINCE = "2023-01-01T00:00:00Z"
-WEEK = 7 * DAY
-CONTACTS = "ReportRangeSubscribedContacts"
-REMOVALS = "ReportRangeListContactRemoval"
-CLICKS = "ReportRangeMessageContactClick"
 
 ORDERS_AND_WORKERS = [
     pytest.param(
@@ -48,7 +54,7 @@ def unread(records: Any, connection: Connection, table: str) -> list[str]:
 def list_of_contacts(contacts: int, **settings: Any) -> tuple[DirectService, int]:
     """Return a service with one list, and that list."""
     account = make_account(
-        lists=1, messages_per_list=0, contacts_per_list=contacts, leaver_every=0, now=NOW
+        lists=1, messages_per_list=0, contacts_per_list=contacts, leaver_every=0, now=NOON
     )
     simulated = service(account, **settings)
     return simulated, simulated.account.lists()[0].list_id
@@ -64,8 +70,8 @@ def test_none_of_30000_contacts_is_lost_while_40_leave(order: str, workers: int)
     connection = Connection(
         simulated, ["subscribed_contacts"], start_date=SINCE, num_workers=workers
     )
-    outcome = connection.sync(NOW)
-    stayed = list(Truth(simulated.account).contacts_throughout(NOW, outcome.ended))
+    outcome = connection.sync(NOON)
+    stayed = list(Truth(simulated.account).contacts_throughout(NOON, outcome.ended))
     assert len(stayed) == 30_000 - 40
     assert not unread(stayed, connection, "subscribed_contacts")
     assert not outcome.warnings
@@ -78,7 +84,7 @@ def test_a_list_is_read_three_times_at_most_and_the_log_says_if_that_was_not_eno
         Move(after=5, times=99, operations=[CONTACTS], list_id=list_id, leave=1)
     ]
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE, num_workers=1)
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     pages = 600 // 50
     assert 3 * (pages - 2) <= len(outcome.arguments(CONTACTS)) <= 3 * (pages + 1) + 2
     (warning,) = outcome.warnings
@@ -86,7 +92,7 @@ def test_a_list_is_read_three_times_at_most_and_the_log_says_if_that_was_not_eno
     assert "within a week" in warning
     # The week's full read finds whom the border of a page hid.
     simulated.config.moves = []
-    connection.sync(NOW + WEEK)
+    connection.sync(NOON + WEEK)
     assert not unread(
         Truth(simulated.account).records("subscribed_contacts"), connection, "subscribed_contacts"
     )
@@ -96,37 +102,37 @@ def test_a_contact_that_moves_to_the_only_page_is_read() -> None:
     simulated, list_id = list_of_contacts(51)
     simulated.config.moves = [Move(after=1, operations=[CONTACTS], list_id=list_id, leave=1)]
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE, num_workers=1)
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     assert [one["Page"] for one in outcome.arguments(CONTACTS)] == [1, 2, 1]
-    stayed = Truth(simulated.account).contacts_throughout(NOW, outcome.ended)
+    stayed = Truth(simulated.account).contacts_throughout(NOON, outcome.ended)
     assert not unread(stayed, connection, "subscribed_contacts")
 
 
 def test_the_proof_that_none_left_costs_two_requests_and_nothing_for_a_list_of_one_page() -> None:
     simulated, _ = list_of_contacts(120)
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE)
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     assert len(outcome.arguments(REMOVALS)) == 2
     pages = Counter(one["Page"] for one in outcome.arguments(CONTACTS))
     assert pages == {1: 2, 2: 2, 3: 1, 4: 1}
     small, _ = list_of_contacts(20)
-    outcome = Connection(small, ["subscribed_contacts"], start_date=SINCE).sync(NOW)
+    outcome = Connection(small, ["subscribed_contacts"], start_date=SINCE).sync(NOON)
     assert not outcome.arguments(REMOVALS)
 
 
 def test_contacts_are_read_although_the_removals_are_refused() -> None:
     simulated, list_id = list_of_contacts(120, faults={"permission": {"operations": [REMOVALS]}})
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE)
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     assert len(connection.committed("subscribed_contacts")) == 120
     assert any(f"removals of list {list_id}" in warning for warning in outcome.warnings)
 
 
 def test_removals_that_cannot_be_read_are_requested_for_one_list_alone() -> None:
-    account = make_account(lists=3, messages_per_list=0, contacts_per_list=120, now=NOW)
+    account = make_account(lists=3, messages_per_list=0, contacts_per_list=120, now=NOON)
     simulated = service(account, faults={"permission": {"operations": [REMOVALS]}})
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE, num_workers=1)
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     assert len(outcome.arguments(REMOVALS)) == 1
     assert not unread(
         Truth(simulated.account).records("subscribed_contacts"), connection, "subscribed_contacts"
@@ -135,7 +141,7 @@ def test_removals_that_cannot_be_read_are_requested_for_one_list_alone() -> None
 
 def test_contacts_that_return_arrive_within_a_week_each_list_on_a_day_of_its_own() -> None:
     account = make_account(
-        lists=6, messages_per_list=0, contacts_per_list=60, leaver_every=0, now=NOW
+        lists=6, messages_per_list=0, contacts_per_list=60, leaver_every=0, now=NOON
     )
     simulated = service(account)
     lists = [one.list_id for one in simulated.account.lists()]
@@ -144,20 +150,20 @@ def test_contacts_that_return_arrive_within_a_week_each_list_on_a_day_of_its_own
     def subscribed() -> Counter[str]:
         return multiset(Truth(simulated.account).records("subscribed_contacts"))
 
-    connection.sync(NOW)
+    connection.sync(NOON)
     everyone = subscribed()
     for list_id in lists:
         leave(simulated.account, list_id, 5)
     returning = everyone - subscribed()
     assert len(returning) == 30
-    connection.sync(NOW + DAY)
+    connection.sync(NOON + DAY)
     for list_id in lists:
         come_back(simulated.account, list_id, 5)
     arrived: Counter[str] = Counter()
     full_reads: Counter[int] = Counter()
     a_day: list[int] = []
     for day in range(2, 16):
-        outcome = connection.sync(NOW + day * DAY)
+        outcome = connection.sync(NOON + day * DAY)
         arrived += multiset(outcome.records("subscribed_contacts"))
         assert day < 8 or not returning - arrived
         in_full = [
@@ -185,7 +191,7 @@ def test_none_of_6000_opens_is_lost_while_30_older_ones_are_recorded(
         conversations_per_list=0,
         giant_message_opens=6_030,
         recipients_per_message=20_000,
-        now=NOW,
+        now=NOON,
     )
     # A little latency has the workers read side by side.
     simulated = service(account, row_order=order, latency=0.002)
@@ -201,7 +207,7 @@ def test_none_of_6000_opens_is_lost_while_30_older_ones_are_recorded(
         )
     ]
     connection = Connection(simulated, ["message_opens"], start_date=SINCE, num_workers=workers)
-    outcome = connection.sync(NOW)
+    outcome = connection.sync(NOON)
     assert len(list(Truth(simulated.account).records("message_opens"))) == 6_030
     before = list(Truth(simulated.account, now=outcome.began).records("message_opens"))
     assert len(before) == 6_000
@@ -212,8 +218,8 @@ def test_none_of_6000_opens_is_lost_while_30_older_ones_are_recorded(
 def test_events_that_are_recorded_late_arrive_within_the_lookback(lookback: int) -> None:
     account = make_account(
         messages_per_list=24,
-        start=NOW - 25 * DAY,
-        now=NOW - 5 * DAY,
+        start=NOON - 25 * DAY,
+        now=NOON - 5 * DAY,
         engagement_days=10,
         late_by=6.5 * 86_400,
         contacts_per_list=0,
@@ -221,7 +227,7 @@ def test_events_that_are_recorded_late_arrive_within_the_lookback(lookback: int)
     connection = Connection(service(account), EVENTS, start_date=SINCE, lookback_days=lookback)
     lost: Counter[str] = Counter()
     for day in range(10):
-        now = NOW + day * DAY
+        now = NOON + day * DAY
         connection.sync(now)
         lost.update(connection.missing(START, now + DAY))
     assert bool(lost) == (lookback < 7), "with one day of lookback, late events must be missed"
@@ -234,24 +240,24 @@ def test_the_messages_of_a_month_are_revisited_once_a_week_with_counters_and_act
         contacts_per_list=0,
         engagement_days=300,
         recipients_per_message=60,
-        now=NOW,
+        now=NOON,
     )
     simulated = service(account)
     connection = Connection(simulated, ["messages", *EVENTS], start_date=SINCE, lookback_days=1)
-    connection.sync(NOW)
+    connection.sync(NOON)
     emitted: dict[int, datetime] = dict.fromkeys(
-        (row["MsgID"] for row in connection.committed("messages")), NOW
+        (row["MsgID"] for row in connection.committed("messages")), NOON
     )
     visits: Counter[int] = Counter()
     for day in range(1, 15):
-        now = NOW + day * DAY
+        now = NOON + day * DAY
         outcome = connection.sync(now)
         rows = {row["MsgID"]: row for row in outcome.records("messages")}
         for row in Truth(simulated.account, START, now).records("messages"):
             if row["MsgID"] in rows:
                 assert rows[row["MsgID"]] == row, "counters are those of this sync"
                 emitted[row["MsgID"]] = now
-                visits[row["MsgID"]] += row["SendDate"] < text(NOW - 32 * DAY)
+                visits[row["MsgID"]] += row["SendDate"] < text(NOON - 32 * DAY)
         assert min(emitted.values()) >= now - WEEK, "no counter is older than a week"
         assert not connection.missing(START, now - WEEK).keys() & set(EVENTS)
         requested = {one["MsgID"] for one in outcome.arguments(CLICKS)}
@@ -265,8 +271,8 @@ def test_one_message_that_fails_for_half_a_year_holds_nothing_else_up(days: int)
     account = make_account(
         lists=1,
         messages_per_list=15,
-        start=NOW - 30 * DAY,
-        now=NOW,
+        start=NOON - 30 * DAY,
+        now=NOON,
         contacts_per_list=0,
         engagement_days=40,
         click_rate=0.6,
@@ -281,13 +287,13 @@ def test_one_message_that_fails_for_half_a_year_holds_nothing_else_up(days: int)
         "other_fault": {"message_ids": [victim.msg_id], "operations": [CLICKS]}
     }
     connection = Connection(simulated, ["message_clicks"], start_date=SINCE)
-    begun = NOW - 20 * DAY
+    begun = NOON - 20 * DAY
     for day in range(days):
         now = begun + day * DAY
         outcome = connection.sync(now, fails=True)
         assert outcome.error is not None
         assert outcome.statuses == {"message_clicks": "INCOMPLETE"}
-        assert f"not read since {begun:%Y-%m-%d}" in outcome.errors["message_clicks"]
+        assert f"not read since {begun:%Y-%m-%d}" in outcome.error_of("message_clicks")
         state = connection.state("message_clicks")
         assert state["synced_to"] == f"{now:%Y-%m-%dT%H:%M:%SZ}"
         assert [owed[0][1] for owed in state["owed"]] == [victim.msg_id]
@@ -311,18 +317,18 @@ def test_the_activity_of_messages_without_a_send_date_arrives() -> None:
         contacts_per_list=0,
         engagement_days=200,
         messages_without_send_date=0.5,
-        now=NOW,
+        now=NOON,
     )
     simulated = service(account)
     connection = Connection(
         simulated, ["messages", "message_sends", *EVENTS], start_date=SINCE, lookback_days=1
     )
-    connection.sync(NOW)
+    connection.sync(NOON)
     assert sum("SendDate" not in row for row in connection.committed("messages")) > 5
-    assert not connection.missing(START, NOW)
+    assert not connection.missing(START, NOON)
     for day in range(1, 15):
-        connection.sync(NOW + day * DAY)
-        missing = connection.missing(START, NOW + (day - 7) * DAY, now=NOW + (day - 7) * DAY)
+        connection.sync(NOON + day * DAY)
+        missing = connection.missing(START, NOON + (day - 7) * DAY, now=NOON + (day - 7) * DAY)
         missing.pop("messages", None)  # their counters are of another day
         assert not missing
 
@@ -337,28 +343,28 @@ def test_no_click_is_lost_when_a_message_leaves_a_moving_start_date() -> None:
         recipients_per_message=500,
         click_rate=1.0,
         engagement_days=400,
-        start=NOW - 400 * DAY,
-        now=NOW,
+        start=NOON - 400 * DAY,
+        now=NOON,
     )
     simulated = service(account, page_size=2_500)
     connection = Connection(simulated, ["message_clicks"], start_date=None)
     for day in range(60):
-        connection.sync(NOW + day * DAY)
+        connection.sync(NOON + day * DAY)
     sent = {
         row["MsgID"]: datetime.fromisoformat(row["SendDate"].replace("Z", "+00:00"))
         for row in Truth(simulated.account).records("messages")
     }
     clicks = [
         row
-        for row in Truth(simulated.account, until=NOW + 52 * DAY).records("message_clicks")
-        if sent[row["MsgID"]] >= NOW - 365 * DAY
+        for row in Truth(simulated.account, until=NOON + 52 * DAY).records("message_clicks")
+        if sent[row["MsgID"]] >= NOON - 365 * DAY
         and "ClickDate" in row
         and row["ClickDate"] < text(sent[row["MsgID"]] + 365 * DAY)
     ]
     in_their_last_week = [
         row
         for row in clicks
-        if max(text(sent[row["MsgID"]] + 358 * DAY), text(NOW)) < row["ClickDate"]
+        if max(text(sent[row["MsgID"]] + 358 * DAY), text(NOON)) < row["ClickDate"]
     ]
     assert len(in_their_last_week) > 3, "without such clicks this proves nothing"
     assert not unread(clicks, connection, "message_clicks")
@@ -427,14 +433,16 @@ def seen_in(zone: str) -> Any:
 
 
 def test_what_happens_during_a_long_sync_is_no_sign_of_a_wrong_zone() -> None:
-    account = make_account(messages_per_list=400, engagement_days=3, start=NOW - 20 * DAY, now=NOW)
+    account = make_account(
+        messages_per_list=400, engagement_days=3, start=NOON - 20 * DAY, now=NOON
+    )
     simulated = service(account, seconds_per_request=60)
-    outcome = Connection(simulated, ["messages", *EVENTS], start_date=SINCE).sync(NOW)
-    assert outcome.ended > NOW + timedelta(hours=3)
+    outcome = Connection(simulated, ["messages", *EVENTS], start_date=SINCE).sync(NOON)
+    assert outcome.ended > NOON + timedelta(hours=3)
     late = [
         row
         for row in outcome.records("message_opens")
-        if row.get("OpenDate", "") > text(NOW + DAY / 12)
+        if row.get("OpenDate", "") > text(NOON + DAY / 12)
     ]
     assert late, "without an event long after the start this proves nothing"
     assert not outcome.warnings

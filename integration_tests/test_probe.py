@@ -11,8 +11,9 @@ import pytest
 import yaml
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from integration_tests.harness import ROOT, make_account, make_config, make_simulator, run
-from integration_tests.inprocess import DirectService
+from drivers.inprocess import DirectService
+from drivers.process import run
+from drivers.setups import ROOT, make_account, make_config, make_simulator
 from simulator import FAULTS, AccountConfig, SimulatorConfig, Truth
 from source_listrak.commands import probe
 from source_listrak.commands.probe import REQUEST_LIMIT, Conclusion, Probe

@@ -10,36 +10,30 @@ from typing import Any
 
 import pytest
 
-from integration_tests import inprocess
-from integration_tests.harness import (
+from drivers.inprocess import DirectService, read_here
+from drivers.messages import Result, difference, differences
+from drivers.process import check, read, run
+from drivers.setups import (
+    CONVERSATION_DELIVERIES,
+    CONVERSATIONS,
+    DELIVERIES,
+    LOGIN,
+    MESSAGES,
     NINE,
     NOW,
+    REMOVALS,
     START_DATE,
     TABLES,
-    Result,
-    catalog,
-    check,
-    difference,
-    differences,
     has_state,
     make_account,
     make_config,
     make_simulator,
-    read,
-    run,
 )
-from integration_tests.inprocess import DirectService
 from simulator import Simulator, SimulatorConfig, Truth
 from source_listrak import tables as declared
 from source_listrak.soap.wire import Limits, Response
 
 START = datetime(2022, 1, 1, tzinfo=timezone.utc)
-LOGIN = "GetContactListCollection"
-MESSAGES = "ReportListMessageActivity"
-DELIVERIES = "ReportListMessageDelivery"
-REMOVALS = "ReportRangeListContactRemoval"
-CONVERSATIONS = "ReportListConversationActivity"
-CONVERSATION_DELIVERIES = "ReportListConversationDelivery"
 
 
 def assert_equals_truth(result: Result, sim: Simulator, **bounds: Any) -> None:
@@ -113,8 +107,7 @@ def test_a_page_that_is_exactly_full_is_not_the_end() -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_alone_equals_the_truth_and_requests_no_other_table(table: str) -> None:
     service = DirectService(SimulatorConfig(account=make_account(), page_size=10))
-    messages = inprocess.read(service.at(NOW), make_config(service), catalog([table]))
-    records = [message.record.data for message in messages if message.record]
+    records = read_here(service, [table], settings=service.at(NOW)).records(table)
     assert records, "a table without rows proves nothing"
     assert not difference(records, Truth(service.account, START_DATE).records(table))
     reports = {
@@ -184,11 +177,9 @@ def test_the_messages_of_many_lists_are_requested_by_all_workers(tables: list[st
     lists, workers = 24, 8
     account = make_account(lists=lists, messages_per_list=1, open_rate=0)
     service = MeetingService(SimulatorConfig(account=account), workers)
-    config = make_config(service, num_workers=workers)
-    messages = list(inprocess.read(service.at(NOW), config, catalog(tables)))
+    result = read_here(service, tables, settings=service.at(NOW), num_workers=workers)
     assert service.count(MESSAGES) == lists
-    if "messages" in tables:
-        assert sum(message.record is not None for message in messages) == lists
+    assert len(result.records("messages")) == (lists if "messages" in tables else 0)
 
 
 def test_one_message_with_very_many_opens_is_read_by_all_workers() -> None:
@@ -231,9 +222,8 @@ def test_complaints_of_other_lists_are_left_out_however_long_the_report_is() -> 
     account = make_account(lists=8, complaints=300)
     service = DirectService(SimulatorConfig(account=account, page_size=1))
     chosen = [service.account.lists()[0].list_id]
-    config = make_config(service, list_ids=chosen)
-    messages = list(inprocess.read(service.at(NOW), config, catalog(["abuse_complaints"])))
-    records = [message.record.data for message in messages if message.record]
+    result = read_here(service, ["abuse_complaints"], settings=service.at(NOW), list_ids=chosen)
+    records = result.records("abuse_complaints")
     every = Truth(service.account, START_DATE).records("abuse_complaints")
     assert not difference(records, [one for one in every if one["ListID"] in chosen])
     assert 10 < len(records) < 100

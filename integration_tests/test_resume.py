@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import random
+import re
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from airbyte_cdk.models import (
-    AirbyteStateMessageSerializer,
-    ConfiguredAirbyteCatalogSerializer,
-    FailureType,
-)
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from integration_tests import harness
-from integration_tests.harness import (
+from drivers.connection import Connection, Destination
+from drivers.inprocess import DirectService, InProcessResult, read_here
+from drivers.messages import difference, multiset, parse, table_of
+from drivers.process import QUICK, command, start
+from drivers.setups import (
     NINE,
     NOW,
-    ROOT,
     START_DATE,
     catalog,
-    difference,
     make_account,
     make_config,
     make_simulator,
-    multiset,
 )
-from integration_tests.inprocess import Destination, DirectService
-from integration_tests.syncs import Connection
 from simulator import Account, Simulator, SimulatorConfig
-from source_listrak import SourceListrak
 from source_listrak.sync.state import Running, StreamState
 from source_listrak.tables import TABLES as DECLARED
 
@@ -61,26 +51,30 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
-def start(
-    simulator: Simulator, folder: Path, state: Any, state_interval: float
-) -> subprocess.Popen[bytes]:
-    """Start a sync of the nine tables."""
-    config = make_config(simulator, num_workers=WORKERS)
-    arguments = harness.files(folder, config=config, catalog=catalog(NINE), state=state or None)
-    return subprocess.Popen(
-        [*harness.command(now=NOW, state_interval=state_interval), "read", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
+@contextmanager
+def syncing(
+    simulator: Simulator,
+    state: Any,
+    state_interval: float = 0.0,
+    *,
+    tables: Iterable[str] = NINE,
+    workers: int = WORKERS,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a sync with quick retries."""
+    with start(
+        [*command(now=NOW, state_interval=state_interval, retries=QUICK), "read"],
         stderr=subprocess.DEVNULL,
-    )
+        config=make_config(simulator, num_workers=workers),
+        catalog=catalog(tables),
+        state=state or None,
+    ) as process:
+        yield process
 
 
 def lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
     """Yield the messages of whole lines."""
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.endswith(b"\n") and line.startswith(b"{"):
-            yield json.loads(line)
+    return parse(process.stdout)
 
 
 def slow_lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
@@ -139,7 +133,7 @@ def is_done(state: Mapping[str, Any], key: tuple[int, ...]) -> bool:
 
 @pytest.mark.slow
 def test_given_ten_kills_then_nothing_is_missing_and_nothing_done_is_requested_again(
-    simulator: Simulator, tmp_path: Path
+    simulator: Simulator,
 ) -> None:
     # The moments are numbers of messages, not times, so that they do not depend on the speed.
     moments = random.Random(4)
@@ -151,15 +145,15 @@ def test_given_ten_kills_then_nothing_is_missing_and_nothing_done_is_requested_a
     while not is_complete:
         simulator.reset_counts()
         committed = {table: destination.stream_state(table) for table in BY_MESSAGE}
-        process = start(simulator, tmp_path, destination.state, INTERVAL)
         kill_after = moments.randrange(20, 1200) if kills < KILLS else None
-        for number, message in enumerate(lines(process), 1):
-            destination.take(message)
-            assert "error" not in message.get("trace", {})
-            if number == kill_after:
-                process.kill()  # what is in the pipe by now still arrives
-        destination.end()
-        is_complete = end(process) == 0
+        with syncing(simulator, destination.state, INTERVAL) as process:
+            for number, message in enumerate(lines(process), 1):
+                destination.take(message)
+                assert "error" not in message.get("trace", {})
+                if number == kill_after:
+                    process.kill()  # what is in the pipe by now still arrives
+            destination.end()
+            is_complete = end(process) == 0
         now_begun = begun(simulator)
         for table, messages in now_begun.items():
             done = {one for one in messages if is_done(committed[table], (lists[one], one))}
@@ -175,12 +169,12 @@ def test_given_ten_kills_then_nothing_is_missing_and_nothing_done_is_requested_a
 
 
 def test_given_every_prefix_of_the_output_then_what_its_states_count_precedes_them(
-    simulator: Simulator, tmp_path: Path
+    simulator: Simulator,
 ) -> None:
     # A state that overtakes the records it counts shows only where the output has to wait.
-    process = start(simulator, tmp_path, None, 0.0)
-    output = list(slow_lines(process))
-    assert end(process) == 0
+    with syncing(simulator, None) as process:
+        output = list(slow_lines(process))
+        assert end(process) == 0
 
     lists = list_of(simulator.account)
     total: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
@@ -193,7 +187,7 @@ def test_given_every_prefix_of_the_output_then_what_its_states_count_precedes_th
         if message["type"] == "RECORD" and message["record"]["stream"] in BY_MESSAGE:
             seen[message["record"]["stream"]][message["record"]["data"]["MsgID"]] += 1
         elif message["type"] == "STATE":
-            table = message["state"]["stream"]["stream_descriptor"]["name"]
+            table = table_of(message["state"])
             state = message["state"]["stream"]["stream_state"]
             for one, rows in total[table].items():
                 if is_done(state, (lists[one], one)):
@@ -204,38 +198,34 @@ def test_given_every_prefix_of_the_output_then_what_its_states_count_precedes_th
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_given_a_kill_behind_any_state_of_a_slow_reader_then_nothing_is_missing(
-    simulator: Simulator, tmp_path: Path, seed: int
+    simulator: Simulator, seed: int
 ) -> None:
     destination = Destination()
     cut_at = random.Random(seed).randrange(5, 120)
-    process = start(simulator, tmp_path, None, 0.0)
-    states = 0
-    for message in slow_lines(process):
-        destination.take(message)
-        states += message["type"] == "STATE"
-        if states == cut_at:
-            break
-    process.kill()
-    end(process)
+    with syncing(simulator, None) as process:
+        states = 0
+        for message in slow_lines(process):
+            destination.take(message)
+            states += message["type"] == "STATE"
+            if states == cut_at:
+                break
     destination.end()
-    process = start(simulator, tmp_path, destination.state, 0.0)
-    for message in lines(process):
-        destination.take(message)
-    assert end(process) == 0
+    with syncing(simulator, destination.state) as process:
+        for message in lines(process):
+            destination.take(message)
+        assert end(process) == 0
     assert not missing(simulator, destination)
 
 
-def test_states_of_a_running_stream_keep_their_distance(
-    simulator: Simulator, tmp_path: Path
-) -> None:
+def test_states_of_a_running_stream_keep_their_distance(simulator: Simulator) -> None:
     began = time.monotonic()
-    process = start(simulator, tmp_path, None, INTERVAL)
-    states = [message for message in lines(process) if message["type"] == "STATE"]
-    assert end(process) == 0
+    with syncing(simulator, None, INTERVAL) as process:
+        states = [message for message in lines(process) if message["type"] == "STATE"]
+        assert end(process) == 0
     elapsed = time.monotonic() - began
     numbers: dict[str, int] = defaultdict(int)
     for message in states:
-        numbers[message["state"]["stream"]["stream_descriptor"]["name"]] += 1
+        numbers[table_of(message["state"])] += 1
     assert set(numbers) == set(NINE)
     assert max(numbers.values()) > 2
     assert max(numbers.values()) <= elapsed / INTERVAL + 1, "and one when the stream ends"
@@ -343,47 +333,31 @@ def test_given_a_slice_is_owed_then_every_state_owes_it_until_its_records_preced
 
 @pytest.mark.parametrize("fault", ["report_gone", "other_fault"])
 def test_given_kills_while_a_slice_is_owed_then_it_is_still_read_in_the_end(
-    fault: str, tmp_path: Path
+    fault: str,
 ) -> None:
+    one_table: dict[str, Any] = {"tables": ["message_opens"], "workers": 2}
     with make_simulator(make_account(messages_per_list=8), latency=0.01) as sim:
         rows = sim.truth(since=START_DATE, tables=["message_opens"])["message_opens"]
         chosen = rows[0]["MsgID"]
         sim.config.faults = {fault: {"message_ids": [chosen], "everywhere": True}}
         destination = Destination()
-        states = 0
         for kill_at in (3, 6, None):
-            process = start_quick(sim, tmp_path, destination.state)
-            states = 0
-            for message in lines(process):
-                destination.take(message)
-                states += message["type"] == "STATE"
-                if states == kill_at:
-                    process.kill()
-                    break
-            end(process)
+            with syncing(sim, destination.state, **one_table) as process:
+                states = 0
+                for message in lines(process):
+                    destination.take(message)
+                    states += message["type"] == "STATE"
+                    if states == kill_at:
+                        break
             destination.end()
         (owed,) = destination.stream_state("message_opens")["owed"]
         assert owed[0][1] == chosen
         sim.config.faults = {}
-        process = start_quick(sim, tmp_path, destination.state)
-        for message in lines(process):
-            destination.take(message)
-        assert end(process) == 0
+        with syncing(sim, destination.state, **one_table) as process:
+            for message in lines(process):
+                destination.take(message)
+            assert end(process) == 0
         assert set(multiset(destination.committed["message_opens"])) == set(multiset(rows))
-
-
-def start_quick(sim: Simulator, folder: Path, state: Any) -> subprocess.Popen[bytes]:
-    """Start a sync of one table with quick retries."""
-    config = make_config(sim, num_workers=2)
-    read_catalog = catalog(["message_opens"])
-    arguments = harness.files(folder, config=config, catalog=read_catalog, state=state or None)
-    command = harness.command(now=NOW, state_interval=0.0, retries=harness.QUICK)
-    return subprocess.Popen(
-        [*command, "read", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 # States of other forms
@@ -391,31 +365,9 @@ def start_quick(sim: Simulator, folder: Path, state: Any) -> subprocess.Popen[by
 
 def read_with(
     service: DirectService, tables: Iterable[str], states: list[dict[str, Any]]
-) -> tuple[dict[str, int], list[str]]:
-    """Return the number of records of each table, and the log, of a sync with given states."""
-    said: list[str] = []
-    logger = logging.Logger("airbyte.resume")
-    logger.addHandler(_Lines(said))
-    numbers: dict[str, int] = dict.fromkeys(tables, 0)
-    output = SourceListrak(service.at(NOW)).read(
-        logger,
-        make_config(service),
-        ConfiguredAirbyteCatalogSerializer.load(catalog(tables)),
-        [AirbyteStateMessageSerializer.load(state) for state in states],
-    )
-    for message in output:
-        if message.record is not None:
-            numbers[message.record.stream] += 1
-    return numbers, said
-
-
-class _Lines(logging.Handler):
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(record.getMessage())
+) -> InProcessResult:
+    """Sync with given states."""
+    return read_here(service, tables, state=states, settings=service.at(NOW))
 
 
 def stream_state(table: str, state: dict[str, Any], **descriptor: Any) -> dict[str, Any]:
@@ -439,10 +391,10 @@ OLD_STATE = {
 def test_given_a_state_of_format_1_then_one_sentence_says_that_all_is_read_again() -> None:
     service = small_service()
     tables = ["message_opens", "messages"]
-    numbers, said = read_with(service, tables, [stream_state(t, OLD_STATE) for t in tables])
-    assert numbers == {table: len(truth_of(service, table)) for table in tables}
+    result = read_with(service, tables, [stream_state(t, OLD_STATE) for t in tables])
     for table in tables:
-        sentences = [line for line in said if line.startswith(f"{table}: The state")]
+        assert len(result.records(table)) == len(truth_of(service, table))
+        sentences = [line for line in result.logs if line.startswith(f"{table}: The state")]
         assert len(sentences) == 1
         assert "earlier version" in sentences[0]
         assert "from the start date" in sentences[0]
@@ -466,22 +418,21 @@ def test_given_the_state_of_a_complete_sync_in_any_form_then_it_is_found(form: s
             "type": "GLOBAL",
             "global": {"stream_states": [message["stream"]], "shared_state": {"anything": 1}},
         }
-    numbers, _ = read_with(service, ["message_opens"], [message])
-    assert numbers["message_opens"] < len(truth_of(service, "message_opens")) / 4
+    result = read_with(service, ["message_opens"], [message])
+    assert len(result.records("message_opens")) < len(truth_of(service, "message_opens")) / 4
 
 
 def test_given_no_state_in_any_form_then_everything_is_read_without_a_remark() -> None:
     service = small_service()
     for states in ([], [stream_state("messages", {})]):
-        numbers, said = read_with(service, ["messages"], states)
-        assert numbers["messages"] == len(truth_of(service, "messages"))
-        assert not [line for line in said if line.startswith("messages: The state")]
+        result = read_with(service, ["messages"], states)
+        assert len(result.records("messages")) == len(truth_of(service, "messages"))
+        assert not [line for line in result.logs if line.startswith("messages: The state")]
 
 
 def test_given_a_state_of_a_later_version_then_a_config_error_names_the_table() -> None:
     service = small_service()
-    with pytest.raises(
-        AirbyteTracedException, match=r"state of messages .* later version"
-    ) as error:
-        read_with(service, ["messages"], [stream_state("messages", {"version": 3})])
-    assert error.value.failure_type is FailureType.config_error
+    result = read_with(service, ["messages"], [stream_state("messages", {"version": 3})])
+    (error,) = result.errors
+    assert re.search(r"state of messages .* later version", error["message"])
+    assert error["failure_type"] == "config_error"

@@ -23,17 +23,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from integration_tests.harness import (
-    START_DATE,
-    Result,
-    catalog,
-    check,
-    make_config,
-    make_simulator,
-    read,
-    requests,
-    run,
-)
+from drivers.messages import Result
+from drivers.process import check, read, run
+from drivers.setups import START_DATE, catalog, make_config, make_simulator, requests
 from simulator import FAULTS, Simulator, SimulatorConfig
 from source_listrak.soap import faults
 

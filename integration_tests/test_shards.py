@@ -11,19 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration_tests.harness import (
+from drivers.inprocess import DirectService, read_here
+from drivers.messages import Records, difference
+from drivers.process import run
+from drivers.setups import (
     NOW,
     START_DATE,
     TABLES,
-    Records,
-    catalog,
-    difference,
     make_account,
     make_config,
     make_simulator,
-    run,
 )
-from integration_tests.inprocess import Destination, DirectService, as_json, read
 from simulator import AccountConfig, Simulator, SimulatorConfig, Truth
 from source_listrak.commands.shards import balance, estimate
 from source_listrak.config import ListrakConfig
@@ -72,12 +70,9 @@ def test_syncs_by_shards_give_together_what_one_sync_gives() -> None:
     rows = estimate(ListrakConfig.parse(make_config(service)), service.at(NOW))
     together: dict[str, Records] = {table: [] for table in TABLES}
     for shard in balance(rows, 3):
-        destination = Destination()
-        config = make_config(service, list_ids=shard.list_ids)
-        for message in read(service.at(NOW), config, catalog()):
-            destination.take(as_json(message))
-        for table, records in destination.committed.items():
-            together[table] += records
+        result = read_here(service, settings=service.at(NOW), list_ids=shard.list_ids)
+        for table in TABLES:
+            together[table] += result.records(table)
     truth = Truth(service.account, START_DATE)
     for table in TABLES:
         assert not difference(together[table], truth.records(table)), table

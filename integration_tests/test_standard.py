@@ -12,16 +12,10 @@ import pytest
 import yaml
 from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 
+from drivers.messages import Records, Result, differences
+from drivers.process import run
+from drivers.setups import ROOT, TABLES, has_state
 from integration_tests import acceptance
-from integration_tests.harness import (
-    ROOT,
-    TABLES,
-    Records,
-    Result,
-    differences,
-    has_state,
-    run,
-)
 from simulator import SimulatorProcess
 from source_listrak import SourceListrak
 

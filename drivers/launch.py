@@ -1,6 +1,6 @@
-"""Starts the connector as the command `source-listrak` does, but with settings of the tests.
+"""Starts the connector as the command `source-listrak` does, but with the settings of its caller.
 
-    python -m integration_tests.launch '{"now": "2024-01-01T00:00:00+00:00"}' read --config ...
+    python -m drivers.launch '{"now": "2024-01-01T00:00:00+00:00"}' read --config ...
 
 The first argument is a JSON object; each of its fields may be left out.
 
