@@ -460,7 +460,7 @@ def test_given_reports_are_gone_then_they_alone_are_skipped_and_owed() -> None:
             owed = first.stream_state(table)["owed"]
             assert [key[1] for key, *_ in map(as_owed, owed)] == [m for m in gone if attempts[m]]
             number = sum(map(bool, attempts.values()))
-            (warning,) = (line for line in first.logs if line.startswith(f"{table}: Listrak returned"))
+            (warning,) = (w for w in first.warnings if w.startswith(f"{table}: Listrak returned"))
             assert f"404 for the reports of {number} messages" in warning
             (summary,) = (line for line in first.logs if line.startswith(f"Summary of {table}:"))
             assert f"{number} gone" in summary
