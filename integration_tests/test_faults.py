@@ -122,7 +122,7 @@ ON_THEIR_OWN = {
     "xinclude",
     "repeated_page",
     "endless_empty_pages",
-    "no_result",  # for the login, it means that the user sees no list
+    "no_result",  # for the login, it means that the user cannot see any list
 }
 """Faults with tests of their own, below."""
 
@@ -351,11 +351,11 @@ def test_given_the_user_sees_no_list_then_check_and_read_fail_after_the_login(
         sim.hide_lists([one.list_id for one in sim.account.lists()])
         succeeded, message = check_here(sim)
         assert not succeeded
-        assert "sees no list" in message
+        assert "cannot see any list" in message
         result = read_here(sim)
         assert requests(sim) == 2, "one login each"
     (error,) = result.errors
-    assert "sees no list" in error["message"]
+    assert "cannot see any list" in error["message"]
     assert error["failure_type"] == "config_error"
     assert result.code == 1
     assert not result.of("RECORD")
@@ -936,12 +936,12 @@ UNKNOWN_MODE = json.loads(json.dumps(CATALOG).replace('"append"', '"overwrite_de
         ("config", "{", "The configuration file is not valid JSON."),
         ("config", None, "Cannot read the configuration file: No such file or directory."),
         ("catalog", "{", "The catalog file is not valid JSON."),
-        ("catalog", "{}", 'The catalog file holds no configured catalog: .*"streams"'),
-        ("catalog", json.dumps(UNKNOWN_MODE), "no configured catalog: .*overwrite_dedup"),
+        ("catalog", "{}", 'The catalog file does not contain a configured catalog: .*"streams"'),
+        ("catalog", json.dumps(UNKNOWN_MODE), "a configured catalog: .*overwrite_dedup"),
         ("catalog", None, "Cannot read the catalog file: No such file or directory."),
         ("state", "]", "The state file is not valid JSON."),
-        ("state", '{"lists": {}}', "The state file holds no list of Airbyte's states."),
-        ("state", "[7]", "The state file holds no list of Airbyte's states."),
+        ("state", '{"lists": {}}', "The state file does not contain a list of Airbyte states."),
+        ("state", "[7]", "The state file does not contain a list of Airbyte states."),
         ("state", None, "Cannot read the state file: No such file or directory."),
     ],
 )
@@ -975,7 +975,7 @@ def test_given_a_broken_state_file_when_read_then_the_command_says_so_without_a_
         result = read(sim, ["lists"], state={"lists": {"synced_to": "2024"}})
         assert requests(sim) == 0
     (error,) = result.errors
-    assert error["message"] == "The state file holds no list of Airbyte's states."
+    assert error["message"] == "The state file does not contain a list of Airbyte states."
     assert error["failure_type"] == "config_error"
     assert result.code == 1
 

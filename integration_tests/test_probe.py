@@ -310,7 +310,7 @@ def test_an_account_without_messages_or_contacts_gets_an_answer(account: dict[st
     ("changes", "sentence", "requests"),
     [
         ({"password": "wrong"}, "refused the user name or password", 1),
-        ({"list_ids": [1]}, "names lists that the user does not see", 1),
+        ({"list_ids": [1]}, "contains lists that the user cannot see", 1),
         ({"start_date": "soon"}, "start_date", 0),
         ({"start_date": "2030-01-01"}, "in the future", 0),
     ],
@@ -327,7 +327,7 @@ def test_a_probe_that_cannot_begin_costs_at_most_one_request(
 
 def test_a_user_without_lists_learns_where_to_assign_them() -> None:
     service = DirectService(SimulatorConfig(account=make_account(lists=0), end_style="empty"))
-    with pytest.raises(AirbyteTracedException, match="sees no list"):
+    with pytest.raises(AirbyteTracedException, match="cannot see any list"):
         conclude(service)
 
 

@@ -245,12 +245,12 @@ def test_a_user_who_sees_no_list_gets_an_error_instead_of_an_empty_sync() -> Non
     with make_simulator(make_account(lists=0), end_style="empty") as sim:
         status = check(sim).connection
         assert status["status"] == "FAILED"
-        assert "sees no list" in status["message"]
+        assert "cannot see any list" in status["message"]
         result = read(sim)
         assert result.code != 0
         assert not result.of("RECORD")
         assert not result.of("STATE")
-        assert "sees no list" in result.errors[0]["message"]
+        assert "cannot see any list" in result.errors[0]["message"]
         assert result.errors[0]["failure_type"] == "config_error"
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -43,7 +41,7 @@ _START_DATE_FORM = {
     "pattern_descriptor": "YYYY-MM-DD",
 }
 _INSTANT = pydantic.TypeAdapter(pydantic.AwareDatetime)
-_NOT_AN_OBJECT = "The configuration is not a JSON object."
+NOT_AN_OBJECT = "The configuration is not a JSON object."
 _ZONES = ["America/New_York", "America/Chicago", "UTC"]
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # XML 1.0 has no way to carry these, not even as references, so such a password can never log in.
@@ -244,31 +242,6 @@ class ListrakConfig(pydantic.BaseModel):
         }
 
 
-def read_json(path: str | Path, what: str) -> Any:
-    """Return the content of an input file.
-
-    :param what: it is called in errors, such as "configuration"
-    :raises AirbyteTracedException: a configuration error: no such file, or no JSON
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise config_error(f"Cannot read the {what} file: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise config_error(f"The {what} file is not valid JSON.") from None
-
-
-def read_config(config_path: str | Path) -> dict[str, Any]:
-    """Return the content of a configuration file, not yet validated.
-
-    :raises AirbyteTracedException: a configuration error: no such file, no JSON, no JSON object
-    """
-    values = read_json(config_path, "configuration")
-    if not isinstance(values, dict):
-        raise config_error(_NOT_AN_OBJECT)
-    return values
-
-
 def _whole(value: Any) -> Any:
     """Return 10.0 as 10: JSON schema takes it for an integer, pydantic's strict mode does not."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -277,7 +250,7 @@ def _whole(value: Any) -> Any:
 def _sentence(problem: Mapping[str, Any]) -> str:
     field = ".".join(map(str, problem["loc"]))
     if not field:
-        return _NOT_AN_OBJECT
+        return NOT_AN_OBJECT
     if problem["type"] == "missing":
         return f"The configuration field '{field}' is missing."
     detail = problem["msg"].removeprefix("Value error, ")

@@ -20,8 +20,9 @@ from airbyte_cdk.models import AirbyteMessage, ConnectorSpecification
 from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
 
 from source_listrak.commands import probe, shards
-from source_listrak.config import ListrakConfig, read_config
+from source_listrak.config import ListrakConfig
 from source_listrak.errors import as_traced
+from source_listrak.inputs import read_config
 from source_listrak.source import Settings, SourceListrak, SyncFailed
 from source_listrak.sync.output import batch_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,8 @@ from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
-from source_listrak.config import ListrakConfig, read_config, read_json
+from source_listrak import inputs
+from source_listrak.config import ListrakConfig
 from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
@@ -43,8 +44,8 @@ States = list[models.AirbyteStateMessage]
 
 _SHARED = "lists and reports, shared"
 _NO_LISTS = (
-    "The Listrak user sees no list, so there is nothing to replicate. Give it the lists in Listrak "
-    "under Manage > Accounts > User Manager."
+    "The Listrak user cannot see any list, so there is nothing to replicate. Assign lists to it in "
+    "Listrak under Manage > Accounts > User Manager."
 )
 
 
@@ -84,32 +85,9 @@ class SourceListrak(cdk.AbstractSource):
         self._settings = settings or Settings()
         self._breaker: StopSwitch | None = None
 
-    read_config = staticmethod(read_config)
-
-    @classmethod
-    def read_catalog(cls, catalog_path: str) -> Catalog:
-        """Return the configured catalog of a file.
-
-        :raises AirbyteTracedException: a configuration error: it holds none
-        """
-        content = read_json(catalog_path, "catalog")
-        try:
-            return models.ConfiguredAirbyteCatalogSerializer.load(content)
-        except ValueError as error:
-            what = " ".join(str(error).split())[:300]
-            raise config_error(f"The catalog file holds no configured catalog: {what}") from None
-
-    @classmethod
-    def read_state(cls, state_path: str) -> States:
-        """Return the states of a file; none for an empty one.
-
-        :raises AirbyteTracedException: a configuration error: it holds something else
-        """
-        content = read_json(state_path, "state") if state_path else None
-        try:
-            return [models.AirbyteStateMessageSerializer.load(state) for state in content or []]
-        except (TypeError, ValueError):
-            raise config_error("The state file holds no list of Airbyte's states.") from None
+    read_config = staticmethod(inputs.read_config)
+    read_catalog = staticmethod(inputs.read_catalog)
+    read_state = staticmethod(inputs.read_state)
 
     def spec(self, logger: logging.Logger) -> models.ConnectorSpecification:
         """Return the form of the configuration."""
@@ -203,10 +181,10 @@ class SourceListrak(cdk.AbstractSource):
         :raises SyncFailed: some streams ended incomplete
         """
         parsed = ListrakConfig.parse(config)
-        selected = _selected_tables(catalog)
+        selected = inputs.selected_tables(catalog)
         if not selected:
             return
-        states, now = _states(state or []), self._settings.now()
+        states, now = inputs.states_by_stream(state or []), self._settings.now()
         context = self.connect(parsed, self._settings.read_policy, logger)
         plans = {}
         for name, is_incremental in selected.items():
@@ -295,42 +273,11 @@ def _chosen_lists(
     missing = set(list_ids) - {row["ListID"] for row in visible}
     if missing:
         raise config_error(
-            "The configuration field 'list_ids' names lists that the user does not see: "
-            f"{', '.join(map(str, sorted(missing)))}. Correct the ids, or give the user these "
-            "lists in Listrak."
+            "The configuration field 'list_ids' contains lists that the user cannot see: "
+            f"{', '.join(map(str, sorted(missing)))}. Correct the IDs, or give the user access to "
+            "these lists in Listrak."
         )
     return [row for row in visible if row["ListID"] in set(list_ids)]
-
-
-def _selected_tables(catalog: Catalog) -> dict[str, bool]:
-    """Return the tables of a catalog by name, and whether each is read incrementally.
-
-    :raises AirbyteTracedException: it names a table twice, or one that does not exist
-    """
-    names = Counter(item.stream.name for item in catalog.streams)
-    unknown = sorted(names.keys() - TABLES.keys())
-    if unknown:
-        raise config_error(
-            f"The catalog names streams that this source does not have: {', '.join(unknown)}. "
-            "Refresh the schema of the connection."
-        )
-    twice = sorted(name for name, count in names.items() if count > 1)
-    if twice:
-        raise config_error(
-            f"The catalog names streams more than once: {', '.join(twice)}. Correct the catalog."
-        )
-    modes = {item.stream.name: item.sync_mode for item in catalog.streams}
-    return {name: modes[name] == models.SyncMode.incremental for name in TABLES if name in modes}
-
-
-def _states(messages: States) -> dict[str, dict[str, Any]]:
-    """Return the states by stream, whatever namespace they are filed under."""
-    return {
-        one.stream_descriptor.name: vars(one.stream_state)
-        for message in messages
-        for one in (message.global_.stream_states if message.global_ else [message.stream])
-        if one is not None and one.stream_state is not None
-    }
 
 
 def _make_reports(

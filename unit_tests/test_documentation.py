@@ -13,7 +13,7 @@ import pytest
 
 import source_listrak
 from scripts import document
-from source_listrak import config, errors, source
+from source_listrak import config, errors, inputs, source
 from source_listrak.commands.probe import REQUEST_LIMIT
 from source_listrak.config import ListrakConfig
 from source_listrak.soap.client import (
@@ -153,7 +153,9 @@ def test_the_numbers_are_those_of_the_code(page: str, sentence: str) -> None:
     assert sentence in flat(page)
 
 
-@pytest.mark.parametrize("module", [config, errors, source, engine], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "module", [config, errors, inputs, source, engine], ids=lambda one: one.__name__
+)
 def test_every_error_is_under_troubleshooting(module: ModuleType) -> None:
     texts = list(error_texts(module))
     assert texts, "the test reads nothing"
