@@ -48,7 +48,7 @@ from functools import lru_cache
 from itertools import islice
 
 from simulator.clock import DAY, HOUR, SECOND, WallClock, to_datetime, to_instant
-from simulator.text import GARBAGE_DATES, TEXTS, Text, email_address
+from simulator.text import GARBAGE_DATES, TEXTS, Text, email_address, plain_text
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -107,62 +107,92 @@ def chance(noise: int) -> float:
 
 @dataclass
 class AccountConfig:
-    """What an account holds at ``now``; afterwards everything continues at the same pace.
-
-    ``messages_per_list`` and ``contacts_per_list`` may be sequences, repeated over the lists.
-
-    Dates: ``string_date_style`` is the layout of the xs:string dates: iso, us, mixed or garbage;
-    ``date_digits`` the number of fraction digits at most: 0, 3 or 7; ``date_offsets`` adds the
-    offset of the zone to ISO dates.
-
-    Movement by the account's clock: ``late_by`` is the longest time in seconds between an event
-    and its becoming visible. One contact in ``leaver_every`` (0: none) leaves after ``stay_days``;
-    a share ``return_share`` of those returns after ``away_days`` to twice as many.
-
-    Data at odds with what a client expects: ``counters`` are right, zero, low or high;
-    ``recipients_without_address`` and ``messages_without_send_date`` are shares;
-    ``wrong_values`` maps ``table.column`` to the text found there in one of ``wrong_every`` rows;
-    ``conversation_mail_in_messages`` lists the mail of conversations among the messages, too.
-    """
+    """What an account holds at ``now``; afterwards everything continues at the same pace."""
 
     seed: int = 1
+    """Decides everything that looks random; another seed is another account."""
     lists: int = 3
+    """Contact lists."""
     messages_per_list: int | Sequence[int] = 20
+    """Messages of a list from start to now; several numbers are repeated over the lists."""
     recipients_per_message: float = 200
+    """Recipients of a message, on average: most have fewer, one in ten has none."""
     contacts_per_list: int | Sequence[int] = 500
-    start: datetime = datetime(2023, 1, 1, tzinfo=timezone.utc)
-    now: datetime = datetime(2024, 1, 1, tzinfo=timezone.utc)
-    time_zone: str = "America/New_York"
-    giant_message_opens: int = 0
-    uniform: bool = False
-    test_messages: bool = True
-    open_rate: float = 0.5
-    read_rate: float = 0.3
-    click_rate: float = 0.15
-    removal_rate: float = 0.01
-    bounce_rate: float = 0.03
-    engagement_days: float = 30
-    late_by: float = 0
-    leaver_every: int = 16
-    return_share: float = 0.25
-    stay_days: float = 45
-    away_days: float = 20
+    """Contacts who join a list from start to now; several numbers are repeated over the lists."""
     campaigns_per_list: int = 3
-    address_changes_per_list: int = 10
-    imports_per_list: int = 24
+    """Campaigns, to which three in four messages belong."""
     conversations_per_list: int = 2
+    """Conversations, which send to each contact one to four mails."""
     sends_per_conversation: int = 60
+    """Mails that each conversation sends from its publication to now."""
+    address_changes_per_list: int = 10
+    """Contacts whose address is corrected from start to now."""
+    imports_per_list: int = 24
+    """Imports from start to now; the service shows those of the last 30 days."""
     complaints: int = 12
-    string_date_style: str = "iso"
-    date_digits: int = 3
-    date_offsets: bool = False
-    counters: str = "right"
-    recipients_without_address: float = 0
-    messages_without_send_date: float = 0
-    wrong_values: dict[str, str] = field(default_factory=dict)
-    wrong_every: int = 1
-    conversation_mail_in_messages: bool = False
+    """Complaints of abuse from start to now, over all lists."""
+    test_messages: bool = True
+    """Whether one message in sixteen is a test with at most three recipients."""
+    giant_message_opens: int = 0
+    """Opens of the first message, whatever the rates say; 0: no such message."""
+    uniform: bool = False
+    """Whether every message has the same number of recipients, and the rates are exact."""
+    texts: str = "awkward"
+    """Names and subjects: awkward (markup, control characters, every script, none) or plain."""
+
+    start: datetime = datetime(2023, 1, 1, tzinfo=timezone.utc)
+    """When the account begins."""
+    now: datetime = datetime(2024, 1, 1, tzinfo=timezone.utc)
+    """What the account's clock shows at first."""
+    time_zone: str = "America/New_York"
+    """The zone in which the service writes and reads dates (an IANA name)."""
+    lag_hours: float = 0
+    """Hours by which reports lag: the service shows everything as it was this long ago."""
+    late_by: float = 0
+    """Seconds after which an event of a message becomes visible, at most; each has its own."""
+
+    open_rate: float = 0.5
+    """Opens per recipient; each third is a repeated one."""
+    read_rate: float = 0.3
+    """Reads per recipient; each third is a repeated one."""
+    click_rate: float = 0.15
+    """Clicks per recipient; each third is a repeated one."""
+    removal_rate: float = 0.01
+    """Recipients whom a message makes leave its list, as a share."""
+    bounce_rate: float = 0.03
+    """Recipients whose mail bounces, as a share."""
+    engagement_days: float = 30
+    """Days from a message to its last event; half of all events happen within a few hours."""
+
+    leaver_every: int = 16
+    """One contact in this number leaves its list by itself; 0: none."""
+    stay_days: float = 45
+    """Days after which these contacts leave."""
+    return_share: float = 0.25
+    """Share of these contacts that returns."""
+    away_days: float = 20
+    """Days after which they return, up to twice as many."""
     hidden_lists: set[int] = field(default_factory=set)
+    """ListIDs that the user may not see."""
+
+    string_date_style: str = "iso"
+    """Layout of the dates that the interface declares as strings: iso, us, mixed or garbage."""
+    date_digits: int = 3
+    """Fraction digits of dates at most: 0, 3 or 7."""
+    date_offsets: bool = False
+    """Whether ISO dates carry the offset of the zone."""
+    counters: str = "right"
+    """What counters show: right, zero, low or high."""
+    recipients_without_address: float = 0
+    """Share of the rows of recipients that lack an address."""
+    messages_without_send_date: float = 0
+    """Share of messages that lack a SendDate."""
+    conversation_mail_in_messages: bool = False
+    """Whether the mail of conversations is listed among the messages, too."""
+    wrong_values: dict[str, str] = field(default_factory=dict)
+    """Texts in the place of right values, as JSON: {"table.column": "text"}."""
+    wrong_every: int = 1
+    """One row in this number has the wrong values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,14 +260,20 @@ class Happening:
 
 
 class Account:
-    """Everything the service can be asked about; ``now`` is its clock."""
+    """Everything the service can be asked about.
+
+    ``time`` is what its clock shows. ``now`` is the instant as of which the service shows what
+    there is: the same, unless reports lag.
+    """
 
     def __init__(self, config: AccountConfig) -> None:
         self.config = config
         self.clock = WallClock(config.time_zone)
         self.start = to_instant(config.start)
-        self.now = to_instant(config.now)
-        self.span = max(1, self.now - self.start)
+        self.lag = int(config.lag_hours * HOUR)
+        self.time = to_instant(config.now)
+        self.now = self.time - self.lag
+        self.span = max(1, self.time - self.start)
         self.late_by = int(config.late_by * SECOND)
         self.horizon = int(config.engagement_days * DAY)
         self.growth = math.log1p(self.horizon / (60 * SECOND))
@@ -260,7 +296,7 @@ class Account:
     @property
     def moment(self) -> datetime:
         """The clock, in UTC."""
-        return to_datetime(self.now)
+        return to_datetime(self.time)
 
     def set_now(self, moment: datetime) -> None:
         """Move the clock: what happens until then becomes visible."""
@@ -268,7 +304,7 @@ class Account:
 
     def advance(self, microseconds: int) -> None:
         """Move the clock on by a span of time."""
-        self._move_to(self.now + microseconds)
+        self._move_to(self.time + microseconds)
 
     def hide_lists(self, list_ids: Iterable[int]) -> None:
         """Hide exactly these lists, as if the user had no access to them."""
@@ -286,13 +322,16 @@ class Account:
                 self.recorded.setdefault((one.msg_id, one.kind), {})[one.index] = one.at
         self.version += 1
 
-    def tick(self) -> int:
+    def tick(self) -> None:
         """Move the clock by a microsecond, so that before and after a happening differ."""
         self.advance(1)
-        return self.now
+
+    def text(self, what: str, number: int) -> Text:
+        """Return a name or a subject; ``what`` it is of matters only to plain texts."""
+        return plain_text(what, number) if self.config.texts == "plain" else TEXTS[number & 15]
 
     def _move_to(self, instant: int) -> None:
-        self.now = instant
+        self.time, self.now = instant, instant - self.lag
         self.version += 1
 
     # Lists and messages
@@ -391,7 +430,9 @@ class Account:
         counts = self._row_counts(noise, recipients)
         if is_giant:
             counts[Kind.OPEN] = config.giant_message_opens
-        subject = TEXTS[noise >> 8 & 15]
+        subject = self.text("subject", noise >> 8)
+        if self.config.texts != "plain" and isinstance(subject, str) and subject:
+            subject = f"{subject} {index}"
         raw = self.send_instant(contact_list, index)
         send_noise = mix(contact_list.seed + 11 + index * GOLDEN & MASK)
         return Message(
@@ -404,7 +445,7 @@ class Account:
             is_test=is_test,
             recipients=recipients,
             counts=tuple(counts),
-            subject=f"{subject} {index}" if isinstance(subject, str) and subject else subject,
+            subject=subject,
             links=1 + noise % 5,
             leavers=self._leavers(contact_list, index, raw, counts[Kind.REMOVAL]),
         )
@@ -569,7 +610,13 @@ class Account:
 
     def mail_subject(self, conversation: Conversation, mail: int) -> Text:
         """Return the subject of a conversation's mail."""
-        return TEXTS[(conversation.seed >> 7) + mail & 15]
+        return self.text("mail", (conversation.seed >> 7) + mail)
+
+    def list_name(self, contact_list: ContactList) -> str:
+        """Return the name of a list."""
+        if self.config.texts == "plain":
+            return str(plain_text("list", contact_list.index))
+        return f"List {contact_list.index} {TEXTS[contact_list.index % 12]}"
 
     def campaign_id(self, contact_list: ContactList, index: int) -> int:
         """Return the CampaignID of a list's campaign."""
@@ -577,7 +624,7 @@ class Account:
 
     def campaign_name(self, contact_list: ContactList, index: int) -> Text:
         """Return the name of a list's campaign."""
-        return TEXTS[(contact_list.seed >> 9) + index & 15]
+        return self.text("campaign", (contact_list.seed >> 9) + index)
 
     def campaign_of(self, message: Message) -> int | None:
         """Return the index of a message's campaign; None if it has none."""

@@ -44,55 +44,81 @@ class Move:
 
 @dataclass
 class SimulatorConfig:
-    """What the service does beside holding data; any field may be changed while it runs.
+    """What the service does besides holding data; any field may be changed while it runs.
 
-    Times are seconds. What is unknown of the real service is a setting, with every reading of it:
-    ``row_order`` is oldest, newest, address or id; ``end_style``, how a page past the end looks,
-    is missing, nil or empty. ``empty_pages`` puts that many present but empty pages in the middle
-    of a message's recipients. ``wrap_pages``: after this page the first one follows again.
-
-    The account's clock: ``seconds_per_request`` is how far each request moves it, ``clock_rate``
-    how many seconds pass in the account in a second of real time (0: none). ``moves`` lists what
-    happens after given numbers of requests.
-
-    ``bandwidth`` is in bytes a second for each connection; ``rate_limit`` in requests a second,
-    beyond which 429 is answered. ``faults`` maps a fault's name to its rate, to the fields of
-    ``faults.FaultSpec``, or to a list of such.
+    Times are seconds. What is unknown of the real service is a setting, with every reading of it.
     """
 
     account: AccountConfig = field(default_factory=AccountConfig)
+
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = 0
+    """Port to listen on; 0: any free one."""
     user_name: str = "demo"
+    """User name that logs in."""
     password: str = "p&ss<w>\"ö'rd%"
+    """Password that logs in; the default needs escaping in XML, JSON and URLs."""
     lockout_after: int = 3
+    """Failed logins in a row after which the account is locked."""
     prohibited: bool = False
+    """Whether every login is refused, because of the client's address."""
     password_change_after: int | None = None
+    """Logins after which only the new password logs in."""
     new_password: str = "changed"
-    page_size: int = 2500
-    row_order: str = "oldest"
-    end_style: str = "missing"
-    end_inclusive: bool = False
-    empty_pages: int = 0
-    short_pages: bool = False
-    wrap_pages: int | None = None
-    wrapped_domains: bool = False
-    seconds_per_request: float = 0.0
-    clock_rate: float = 0.0
-    moves: list[Move] = field(default_factory=list)
-    latency: float = 0.0
-    bandwidth: float | None = None
-    gzip: bool = False
-    rate_limit: float | None = None
-    retry_after: float | None = 1
-    faults: dict[str, Any] = field(default_factory=dict)
-    fault_seed: int = 0
-    timeout_limit: float = 600.0
-    huge_body_mb: int = 64
-    redirect_to: str = "http://redirected.invalid/"
-    cache_bytes: int = 256 * 1024 * 1024
-    keep_requests: int = 10_000
+    """The password after that change."""
     wsdl: str | None = None
+    """File to serve as the service's description, at ?wsdl."""
+
+    page_size: int = 2500
+    """Rows of a page."""
+    row_order: str = "oldest"
+    """Order of rows: oldest, newest, address or id."""
+    end_style: str = "missing"
+    """What the result looks like on a page past the end: missing, nil or empty."""
+    end_inclusive: bool = False
+    """Whether the end of a range of dates belongs to it."""
+    empty_pages: int = 0
+    """Empty pages in the middle of the recipients of a message."""
+    short_pages: bool = False
+    """Whether some pages that are not the last have fewer rows."""
+    wrap_pages: int | None = None
+    """Page after which the first one follows again."""
+    wrapped_domains: bool = False
+    """Whether the domains of a list are strings within one element."""
+
+    seconds_per_request: float = 0.0
+    """Seconds by which each request moves the account's clock."""
+    clock_rate: float = 0.0
+    """Seconds that pass in the account in a second of real time; 0: the clock stands still."""
+    moves: list[Move] = field(default_factory=list)
+    """What happens after given numbers of requests, as JSON: a list of Move (config.py)."""
+
+    latency: float = 0.0
+    """Seconds before each response."""
+    bandwidth: float | None = None
+    """Bytes a second of each connection."""
+    gzip: bool = False
+    """Whether responses are compressed for clients that accept it."""
+    rate_limit: float | None = None
+    """Requests a second beyond which the answer is 429."""
+    retry_after: float | None = 1
+    """Seconds in the header Retry-After of such an answer; null: no header."""
+    faults: dict[str, Any] = field(default_factory=dict)
+    """Wrong answers, as JSON: the rate of a fault by name, or its FaultSpec (faults.py)."""
+    fault_seed: int = 0
+    """Decides which requests a fault with a rate below 1 strikes."""
+    timeout_limit: float = 600.0
+    """Seconds for which a fault that never answers keeps the connection."""
+    huge_body_mb: int = 64
+    """Megabytes of a fault that answers with too much."""
+    redirect_to: str = "http://redirected.invalid/"
+    """Where a fault that redirects leads."""
+
+    cache_bytes: int = 256 * 1024 * 1024
+    """Bytes of rendered pages to keep."""
+    keep_requests: int = 10_000
+    """Requests to remember."""
     version: int = field(default=0, init=False)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -25,10 +25,10 @@ def leave(account: Account, list_id: int, count: int, *, among: float = 1.0) -> 
         if len(numbers) == count:
             break
         number = mix(account.seed + list_id + step) % limit
-        if number not in numbers and contacts.is_present(number, account.now):
+        if number not in numbers and contacts.is_present(number, account.time):
             numbers.append(number)
-    at = account.tick()
-    account.happen(Happening(at, list_id, number, leaves=True) for number in numbers)
+    account.tick()
+    account.happen(Happening(account.time, list_id, number, leaves=True) for number in numbers)
     return numbers
 
 
@@ -36,9 +36,9 @@ def come_back(account: Account, list_id: int, count: int) -> list[int]:
     """Have contacts that left by ``leave`` return to a list now; return their numbers."""
     contacts = _contacts(account, list_id)
     moved = account.contact_moves.get(list_id, {})
-    numbers = [n for n in moved if not contacts.is_present(n, account.now)][:count]
-    at = account.tick()
-    account.happen(Happening(at, list_id, number, leaves=False) for number in numbers)
+    numbers = [n for n in moved if not contacts.is_present(n, account.time)][:count]
+    account.tick()
+    account.happen(Happening(account.time, list_id, number, leaves=False) for number in numbers)
     return numbers
 
 
@@ -60,9 +60,9 @@ def record(account: Account, msg_id: int, table: str, count: int) -> list[int]:
     waiting = sorted(
         (index for index, at in held.items() if at is None), key=lambda index: mix(index)
     )
-    at = account.tick()
+    account.tick()
     account.happen(
-        Happening(at, msg_id=msg_id, kind=kind, index=index) for index in waiting[:count]
+        Happening(account.now, msg_id=msg_id, kind=kind, index=index) for index in waiting[:count]
     )
     return waiting[:count]
 
@@ -103,7 +103,7 @@ class Movement:
         if self._config.clock_rate:
             if self._origin is not None:
                 seconds += (arrival - self._origin[0]) * self._config.clock_rate
-            self._origin = arrival, self._account.now
+            self._origin = arrival, self._account.time
         if seconds:
             self._account.advance(int(seconds * SECOND))
 
@@ -129,7 +129,7 @@ def _contacts(account: Account, list_id: int) -> Contacts:
     one = account.find_list(list_id)
     if one is None:
         raise ValueError(f"there is no list {list_id}")
-    return Contacts(account, one, account.now)
+    return Contacts(account, one, account.time)
 
 
 def _message(account: Account, msg_id: int) -> Message:

@@ -25,6 +25,7 @@ from simulator.config import Move, SimulatorConfig
 from simulator.control import Control
 from simulator.endpoint import PATH, Endpoint, RequestRecord
 from simulator.faults import Reply, check
+from simulator.tables import TABLES
 from simulator.truth import Truth
 
 _ORIGINAL_ADDRESS = "https://webservices.listrak.com" + PATH
@@ -242,7 +243,7 @@ class Simulator(Control):
                 "fault_counts": self.fault_counts,
                 "in_flight": self._in_flight,
                 "peak_in_flight": self.peak_in_flight,
-                "now": account.now,
+                "now": account.time,
                 "hidden_lists": sorted(account.hidden_lists),
                 "happenings": [vars(one) for one in account.happenings],
                 **({"row_counts": self.row_counts()} if request.query_string == "rows" else {}),
@@ -252,10 +253,13 @@ class Simulator(Control):
     async def _stream_truth(self, request: BaseRequest) -> web.StreamResponse:
         """Send a table's truth, one JSON record a line: ``?table=…&since=…&until=…``."""
         query = request.query
+        table = query.get("table", "")
+        if table not in TABLES:
+            return web.Response(status=404, text=f"?table= is one of: {', '.join(TABLES)}")
         truth = Truth(self.account, query.get("since"), query.get("until"))
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        for record in truth.records(query.get("table", "lists")):
+        for record in truth.records(table):
             await response.write(json.dumps(record).encode() + b"\n")
         await response.write_eof()
         return response

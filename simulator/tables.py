@@ -41,7 +41,7 @@ from simulator.series import (
     removals,
     sendings,
 )
-from simulator.text import NIL, TEXTS, Text
+from simulator.text import NIL, Text
 
 Values = tuple[Any, ...]
 Span = tuple[int, int]
@@ -157,15 +157,15 @@ def _lists(view: View, _: None, __: Span) -> Rows:
         noise = mix(one.seed + 1)
         vmta = None
         if noise & 3:
-            vmta = {"VmtaID": noise % 1_000, "Description": TEXTS[noise >> 4 & 15]}
+            vmta = {"VmtaID": noise % 1_000, "Description": account.text("sender", noise >> 4)}
         flag = [bool(noise >> place & 1) for place in _FLAGS]
         return (
             one.list_id,
-            f"List {one.index} {TEXTS[one.index % 12]}",
+            account.list_name(one),
             None
             if noise >> 40 & 7 == 0
             else account.start - noise % (900 * DAY) // SECOND * SECOND,
-            TEXTS[noise >> 12 & 15],
+            account.text("sender", noise >> 12),
             f"news{one.index}@example.com",
             *flag[:2],
             noise % 3,
@@ -173,7 +173,7 @@ def _lists(view: View, _: None, __: Span) -> Rows:
             vmta,
             *flag[4:6],
             noise % 7,
-            TEXTS[noise >> 16 & 15],
+            account.text("domain", noise >> 16),
             None if noise >> 20 & 1 else "mail.example.com",
             *flag[6:8],
             [f"shop{n}.example" for n in range(noise >> 24 & 3)],
@@ -206,7 +206,7 @@ def _complaints(view: View, _: None, __: Span) -> Rows:
         number = noise % max(1, one.contacts)
         return (
             one.list_id,
-            f"List {one.index} {TEXTS[one.index % 12]}",
+            account.list_name(one),
             0 if campaign is None else account.campaign_id(one, campaign),
             None if campaign is None else account.campaign_name(one, campaign),
             message.msg_id,
@@ -239,21 +239,27 @@ def _profile_headers(view: View, one: ContactList, _: Span) -> Rows:
             {
                 "AttributeID": header_id * 10 + place,
                 "HeaderID": header_id,
-                "Name": TEXTS[noise >> 4 * place & 15],
+                "Name": view.account.text("attribute", noise >> 4 * place),
                 "DataType": _DATA_TYPES[((noise >> 8) + place) % 7],
                 "MaxLength": 1 << place,
                 "Position": place + 1,
             }
             for place in range(noise & 3)
         ]
-        return header_id, one.list_id, TEXTS[noise >> 40 & 15], index + 1, attributes
+        return (
+            header_id,
+            one.list_id,
+            view.account.text("header", noise >> 40),
+            index + 1,
+            attributes,
+        )
 
     return Rows(Fixed(one.seed % 4), values)
 
 
 def _transactional(view: View, one: ContactList, _: Span) -> Rows:
     def values(index: int) -> Values:
-        return 60_000 + one.index * 8 + index, TEXTS[(one.seed >> 11) + index & 15]
+        return 60_000 + one.index * 8 + index, view.account.text("mail", (one.seed >> 11) + index)
 
     return Rows(Fixed(one.seed % 3), values)
 
@@ -318,7 +324,7 @@ def _imports(view: View, one: ContactList, _: Span) -> Rows:
             1 + one.index * 1_000_000 + index,
             ("Web", "FTP", NIL, None)[noise & 3],
             ("Add", "Remove", "Update")[noise % 3],
-            TEXTS[noise >> 4 & 15],
+            account.text("import", noise >> 4),
             f"import {index} & co.csv",
             total * 61,
             stamp,
@@ -426,9 +432,9 @@ def _analytics(view: View, messages: Sequence[Message], _: Span) -> Rows:
         return (
             0 if campaign is None else account.campaign_id(one, campaign),
             None if campaign is None else account.campaign_name(one, campaign),
-            TEXTS[noise >> 12 & 15],
+            account.text("campaign", noise >> 12),
             f"campaign-{noise & 255}" if noise >> 30 & 1 else None,
-            TEXTS[noise >> 16 & 15],
+            account.text("campaign", noise >> 16),
             ("Conductor", None, "Classic")[noise % 3],
             ("1", "2", NIL)[noise % 3],
             one.list_id,
@@ -471,11 +477,11 @@ def _reads(view: View, message: Message, span: Span) -> Rows:
     return _opens(view, message, span, Kind.READ)
 
 
-def _link(message: Message, link: int) -> tuple[Text, Text]:
+def _link(account: Account, message: Message, link: int) -> tuple[Text, Text]:
     """Return a link's description and URL."""
     noise = mix(message.seed + 59 + link)
     url = None if noise & 31 == 0 else f"https://shop.example/p?id={message.index}.{link}&utm=é"
-    return TEXTS[noise >> 6 & 15], url
+    return account.text("link", noise >> 6), url
 
 
 def _clicks(view: View, message: Message, _: Span) -> Rows:
@@ -483,7 +489,7 @@ def _clicks(view: View, message: Message, _: Span) -> Rows:
     kind = int(Kind.CLICK)
     events = Events(account, message, kind)
     contact, actor, at = account.contact, account.actor, events.at
-    links = [_link(message, link) for link in range(message.links)]
+    links = [_link(account, message, link) for link in range(message.links)]
 
     def values(index: int) -> Values:
         noise, stamp = at(index)
@@ -538,7 +544,7 @@ def _links(view: View, message: Message, _: Span) -> Rows:
     total = sum(one.clicks for one in counts.values())
 
     def values(link: int) -> Values:
-        description, url = _link(message, link)
+        description, url = _link(view.account, message, link)
         one = counts[link]
         return (
             message.msg_id,
@@ -589,7 +595,7 @@ def _conversation_head(account: Account, conversation: Conversation) -> Values:
         0 if campaign is None else account.campaign_id(one, campaign),
         None if campaign is None else account.campaign_name(one, campaign),
         conversation.conversation_id,
-        TEXTS[conversation.seed >> 3 & 15],
+        account.text("conversation", conversation.seed >> 3),
         conversation.published,
     )
 
@@ -699,7 +705,7 @@ def _conversation_links(view: View, conversation: Conversation, _: Span) -> Rows
             account.mail_id(conversation, mail),
             account.mail_subject(conversation, mail),
             conversation.conversation_id * 16 + index,
-            TEXTS[(conversation.seed >> 13) + index & 15],
+            account.text("link", (conversation.seed >> 13) + index),
             None if index == 3 else f"https://shop.example/c?id={index}&utm=é",
             ("Web", None)[link],
             clicks,

@@ -33,6 +33,66 @@ TEXTS: tuple[Text, ...] = (
     "",
     "Your order #12345",
 )
+PLAIN: dict[str, tuple[str, ...]] = {
+    "list": (
+        "Newsletter",
+        "VIP Customers",
+        "Store Events",
+        "Product Updates",
+        "Outlet",
+        "Rewards Members",
+    ),
+    "campaign": (
+        "Spring Collection",
+        "Summer Sale",
+        "Back to School",
+        "Black Friday",
+        "Holiday Gift Guide",
+        "Winter Clearance",
+        "New Arrivals",
+        "Loyalty Rewards",
+    ),
+    "subject": (
+        "Spring sale: 20% off everything",
+        "New arrivals you will love",
+        "Your weekend starts here: free shipping",
+        "Last chance: the sale ends tonight",
+        "Five outfits for the first warm days",
+        "A thank-you gift for our best customers",
+        "Back in stock: your favorites",
+        "Meet the makers of our new collection",
+        "The gift guide for last-minute shoppers",
+        "Early access starts now",
+        "What other customers are buying",
+        "Two for one, this week only",
+        "How to care for leather shoes",
+        "You are invited: an evening in our store",
+        "Save the date: Black Friday begins early",
+        "Ten ideas for a cozy home",
+    ),
+    "mail": (
+        "Welcome! Here is 10% off your first order",
+        "You left something in your cart",
+        "How do you like your order?",
+        "Happy birthday from all of us",
+        "Still thinking it over?",
+        "Your order has shipped",
+    ),
+    "conversation": (
+        "Welcome Series",
+        "Abandoned Cart",
+        "After the Purchase",
+        "Birthday",
+        "We Miss You",
+    ),
+    "link": ("Shop now", "View in browser", "See the collection", "Find a store", "Read the story"),
+    "sender": ("Example Shop", "Example Outlet", "Example Rewards"),
+    "domain": ("www.example.com", "shop.example.com"),
+    "header": ("Profile", "Preferences", "Purchases"),
+    "attribute": ("First Name", "Birthday", "Favorite Store", "Shoe Size", "Last Purchase"),
+    "import": ("Point of sale", "Store sign-ups", "Online orders", "Event guests"),
+}
+"""Texts as most accounts have them, by what they are of."""
 _EMAILS: dict[int, str] = {
     1: "o'brien+{}&sons@example.com",
     2: "jürgen.{}@bücher.example",
@@ -43,6 +103,11 @@ _EMAILS: dict[int, str] = {
 }
 _DOMAINS = ("example.com", "example.org", "mail.example.net", "shop.example")
 GARBAGE_DATES = ("n/a", "13/45/2014 99:99:99", "yesterday", "2014-13-45T00:00:00")
+
+
+def plain_text(what: str, number: int) -> str:
+    """Return one of the plain texts."""
+    return PLAIN[what][number % len(PLAIN[what])]
 
 
 def email_address(number: int, noise: int) -> Text:

@@ -68,7 +68,8 @@ class Truth:
     ``since`` and ``until`` are aware datetimes, or texts as the service takes them (a text without
     an offset is wall-clock time in the account's zone). They bound the dates of rows, and the
     SendDate of the messages whose activity is read. ``now`` is the instant at which the account is
-    seen, by default its present clock. A client that read from instant A to instant B must have
+    seen, by default its present clock; reports that lag show what was there
+    earlier. A client that read from instant A to instant B must have
     all records at A of rows that stay, and may have those at B.
     """
 
@@ -84,7 +85,7 @@ class Truth:
     ) -> None:
         self._account = account
         self._zone = account.clock.zone
-        self._now = account.now if now is None else to_instant(now)
+        self._now = account.now if now is None else to_instant(now) - account.lag
         self._view = View(account, _SlowCounts(account, self._now), self._now)
         self._since = self._bound(since)
         self._until = self._bound(until)
@@ -108,7 +109,8 @@ class Truth:
 
     def contacts_throughout(self, since: datetime, until: datetime) -> Iterator[Record]:
         """Return the contacts that were subscribed without a break from one instant to another."""
-        table, first, last = TABLES["subscribed_contacts"], to_instant(since), to_instant(until)
+        table, lag = TABLES["subscribed_contacts"], self._account.lag
+        first, last = to_instant(since) - lag, to_instant(until) - lag
         for one in self._lists():
             rows = table.rows(self._view, one)
             contacts = Contacts(self._account, one, last)

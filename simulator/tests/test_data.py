@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -61,6 +62,8 @@ def test_given_the_same_seed_then_every_byte_is_the_same() -> None:
     [
         ({}, {}),
         ({"late_by": 40 * 86_400}, {"page_size": 7}),
+        ({"lag_hours": 30, "late_by": 86_400}, {"page_size": 7}),
+        ({"texts": "plain"}, {}),
         ({"date_digits": 7, "date_offsets": True}, {"row_order": "newest"}),
         ({"date_digits": 0, "time_zone": "UTC"}, {"row_order": "address", "page_size": 7}),
         ({"string_date_style": "us"}, {"row_order": "id", "end_style": "nil"}),
@@ -287,6 +290,55 @@ def test_a_message_of_a_million_opens_is_served_from_its_far_end() -> None:
     client, arguments = Client(target), {"MsgID": message.msg_id, **WIDE}
     assert len(client.rows(OPENS, **arguments, Page=400) or []) == 2500
     assert client.rows(OPENS, **arguments, Page=401) is None
+
+
+@pytest.mark.parametrize("hours", [0.5, 3, 12])
+def test_given_a_lag_then_the_service_shows_what_there_was_before(hours: float) -> None:
+    """Pages, counters and the ground truth are those of an account whose clock is behind."""
+    lag = timedelta(hours=hours)
+    target, behind = endpoint(replace(SMALL, lag_hours=hours)), endpoint()
+    for now in (SMALL.now - timedelta(days=100), SMALL.now, SMALL.now + timedelta(days=20)):
+        target.account.set_now(now)
+        behind.account.set_now(now - lag)
+        assert target.account.moment == now
+        truth = Truth(behind.account).tables()
+        assert_equal(Truth(target.account).tables(), truth)
+        assert_equal(Truth(target.account, now=now).tables(), truth)
+        assert_equal(Client(target).everything(), truth)
+        assert row_counts(target.account) == row_counts(behind.account)
+
+
+def test_given_a_lag_then_a_row_appears_that_long_after_its_date() -> None:
+    account = Account(replace(SMALL, lag_hours=3))
+    message = biggest_message(account)
+    rows = opens_of(account, message["MsgID"])
+    dates = sorted(row["OpenDate"] for row in rows if "OpenDate" in row)
+    middle = datetime.fromisoformat(dates[len(dates) // 2].replace("Z", "+00:00"))
+    appears = middle + timedelta(hours=3)
+    seen = []
+    for now in (appears - timedelta(seconds=1), appears + timedelta(seconds=1)):
+        account.set_now(now)
+        rows = opens_of(account, message["MsgID"])
+        seen.append(dates[len(dates) // 2] in [row.get("OpenDate") for row in rows])
+        (shown,) = (m for m in Truth(account).records("messages") if m["MsgID"] == message["MsgID"])
+        assert shown["OpenCount"] == len(set(map(_who, rows)))
+    assert seen == [False, True]
+
+
+def test_plain_texts_are_names_and_subjects_that_anyone_can_read() -> None:
+    truth = Truth(Account(replace(SMALL, texts="plain"))).tables()
+    named = {
+        "lists": "ListName",
+        "campaigns": "Name",
+        "messages": "Subject",
+        "conversations": "ConversationName",
+        "message_links": "LinkDescription",
+    }
+    for table, column in named.items():
+        texts = [row[column] for row in truth[table]]
+        assert texts
+        assert all(re.fullmatch(r"[A-Z][\w %:!?,'-]+", text) for text in texts), table
+    assert len({row["Subject"] for row in truth["messages"]}) > 6
 
 
 # Contacts that leave and return

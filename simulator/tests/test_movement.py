@@ -17,6 +17,8 @@ from simulator import (
 )
 from simulator.movement import (
     Movement,
+    come_back,
+    leave,
     record,
     withhold,
 )
@@ -137,3 +139,23 @@ def test_moves_count_only_the_operations_that_they_name() -> None:
     assert read() == len(full) - 4
     assert len(list(Truth(target.account).records("subscribed_contacts"))) == total - 4
     assert target.account.now == Account(SMALL).now + 60_000_001
+
+
+def test_given_a_lag_then_those_who_leave_and_return_are_seen_to_do_so_later() -> None:
+    account = Account(replace(SMALL, lag_hours=5))
+    list_id = account.lists()[0].list_id
+
+    def subscribed() -> int:
+        return len(list(Truth(account, list_ids=[list_id]).records("subscribed_contacts")))
+
+    def pass_hours(hours: float) -> None:
+        account.set_now(account.moment + timedelta(hours=hours))
+
+    before = subscribed()
+    numbers = leave(account, list_id, 4)
+    assert sorted(come_back(account, list_id, 1)) == numbers[:1]
+    assert subscribed() == before
+    pass_hours(4.9)
+    assert subscribed() == before
+    pass_hours(0.2)
+    assert subscribed() == before - 3

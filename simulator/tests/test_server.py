@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import requests
 
 from simulator import (
     Account,
+    AccountConfig,
     FaultSpec,
     Move,
     SimulatorConfig,
     SimulatorProcess,
+    Truth,
 )
+from simulator.__main__ import GROUPS, documentation, parser, settings
 from simulator.tests.client import (
     LISTS,
     SMALL,
@@ -114,3 +121,37 @@ def test_the_socket_is_free_again_after_the_simulator_has_gone() -> None:
         port = simulator.port
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+# The command line
+
+
+def test_every_option_has_its_help_and_its_group() -> None:
+    declared = [one.name for kind in (AccountConfig, SimulatorConfig) for one in settings(kind)]
+    assert set(GROUPS) <= set(declared)
+    text = " ".join(parser().format_help().split())
+    for kind in (AccountConfig, SimulatorConfig):
+        for name, documented in documentation(kind).items():
+            assert f"--{name.replace('_', '-')} " in text
+            assert " ".join(documented.split()) in text
+
+
+def test_the_command_prints_its_address_the_login_and_where_the_truth_is() -> None:
+    command = [sys.executable, "-m", "simulator", "--lists=2", "--user-name=me", "--password=p%"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url, login, hint = (process.stdout.readline().strip() for _ in range(3))
+        try:
+            assert login == "user name: me, password: p%"
+            session = requests.Session()
+            session.trust_env = False
+            assert session.get(url, timeout=5).status_code == 200
+            address = hint.rpartition(" ")[2]
+            answer = session.get(address, timeout=5)
+            wanted = Truth(Account(AccountConfig(lists=2))).records("messages")
+            assert [json.loads(line) for line in answer.text.splitlines()] == list(wanted)
+            answer = session.get(address.replace("=messages", "=massages"), timeout=5)
+            assert answer.status_code == 404
+            assert "messages, subscribed_contacts" in answer.text
+        finally:
+            process.terminate()
