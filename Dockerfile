@@ -11,7 +11,8 @@ RUN python -m venv --without-pip /venv \
        --require-hashes --only-binary :all: --no-deps -r requirements.txt
 
 FROM dependencies AS code
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml setup.py LICENSE ./
+COPY docs/listrak.md ./docs/
 COPY source_listrak ./source_listrak
 # The build backend, setuptools, is in the lock too, so nothing is downloaded here.
 RUN python -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \

@@ -13,7 +13,7 @@ VENV ?= .venv$(subst /,-,$(patsubst %,-%,$(patsubst /%,%,$(filter-out python3,$(
 CONFIG ?=
 # make unit ARGS="-k slicing -x"
 ARGS ?=
-IMAGE ?= airbyte/source-listrak:dev
+IMAGE ?= source-listrak:dev
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -25,6 +25,7 @@ WITH_SIMULATOR = $(BIN)/python -m integration_tests.acceptance run
 AIRBYTE_CDK = '$(abspath $(BIN))/airbyte-cdk'
 CLIENTS := $(VENV)-clients
 DBT := $(VENV)-dbt
+QA := $(VENV)-qa
 # For the image's Python. Versions that are locked already stay, unless --upgrade is given.
 LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --universal \
   --python-version 3.13 --generate-hashes --custom-compile-command 'make lock'
@@ -36,7 +37,7 @@ demo: $(READY) $(DBT)/.ready ## replicate a simulated account into DuckDB and co
 	DBT='$(DBT)/bin/dbt' $(BIN)/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
 
 .PHONY: test
-test: lint types unit integration ## all quick checks: lint, types, unit and integration tests
+test: lint types unit integration ## the quick checks, in 5 to 12 minutes: lint, types, unit and integration tests
 
 .PHONY: format
 format: $(READY) ## rewrite the code in the project's format
@@ -100,6 +101,14 @@ lock-check: $(READY) ## the lock of the image's dependencies matches pyproject.t
 	$(LOCK) --output-file .tmp/requirements.txt
 	diff requirements.txt .tmp/requirements.txt || { echo 'Run: make lock' >&2; exit 1; }
 
+.PHONY: workflows
+workflows: $(READY) ## lint the workflows by zizmor: pinned actions, permissions, credentials, injection
+	$(BIN)/uv tool run --quiet --from 'zizmor>=1.32,<2' zizmor --offline --persona pedantic .github
+
+.PHONY: qa
+qa: $(QA)/.ready ## Airbyte's own checks of connectors, at the level for certified ones
+	DO_NOT_TRACK=1 $(QA)/bin/python scripts/qa.py
+
 .PHONY: package
 package: $(READY) ## build the Python package, and run it in an environment of its own
 	rm -rf dist
@@ -156,11 +165,17 @@ $(DBT)/.ready: analytics/requirements.txt
 	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+$(QA)/.ready: scripts/qa.txt
+	@echo 'Setting up $(QA): a few minutes, once'
+	$(PYTHON) -m venv '$(QA)'
+	$(QA)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 $(DBT)/.warehouses: analytics/requirements-warehouses.txt $(DBT)/.ready
 	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -r analytics/requirements.txt -r $<
 	touch $@
 
-# Their dependencies, each other's and the connector's are not to meet: a platform keeps them apart.
+# Each client gets its own environment, as on a platform.
 $(CLIENTS)/%/.ready: integration_tests/clients/%.txt
 	@echo 'Setting up $(@D): about a minute, once'
 	$(PYTHON) -m venv '$(@D)'

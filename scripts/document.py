@@ -6,6 +6,7 @@ python -m scripts.document --check    fails when a file is not what the code say
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from scripts.changelog import CHANGELOG, releases
-from source_listrak.config import LIVE_ENDPOINT, ListrakConfig
+from source_listrak.config import ListrakConfig
 from source_listrak.soap.faults import FAULTS
-from source_listrak.tables import TABLES, schema
+from source_listrak.tables import TABLES, Table, schema
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = (ROOT / "README.md", ROOT / "docs" / "listrak.md", ROOT / "docs" / "errors.md")
+FILES = (ROOT / "docs" / "listrak.md", ROOT / "docs" / "tables.md", ROOT / "docs" / "errors.md")
 
 HUBS = {
     "ListID": "lists",
@@ -56,32 +57,51 @@ def joins(table: str) -> Mapping[str, str]:
     }
 
 
-def options() -> Iterator[str]:
-    """Yield the table of the options."""
+def fields() -> Iterator[str]:
+    """Yield the options, each in the block that Airbyte's form scrolls to."""
     form = ListrakConfig.connection_specification()
-    yield "| Option | Default | Meaning |"
-    yield "| --- | --- | --- |"
     for name, field in form["properties"].items():
-        default = field.get("default", "required" if name in form["required"] else "not set")
-        if default == LIVE_ENDPOINT:
-            shown = "the live service"
-        elif isinstance(default, bool):
-            shown = f"`{str(default).lower()}`"
+        if name in form["required"]:
+            default = "required"
+        elif "default" in field:
+            value = field["default"]
+            default = f"default `{value if isinstance(value, str) else json.dumps(value)}`"
         else:
-            shown = default if default in ("required", "not set") else f"`{default}`"
-        yield f"| `{name}` | {shown} | **{field['title']}.** {field['description']} |"
+            default = "no default"
+        yield f'<FieldAnchor field="{name}">\n'
+        yield f"**{field['title']}** (`{name}`, {default}). {field['description']}\n"
+        yield "</FieldAnchor>\n"
+
+
+def sync_mode(table: Table) -> str:
+    """Return the sync mode to choose for a table, with what follows from it."""
+    if table.cursor is None:
+        return "Full Refresh | Overwrite: the current state"
+    if table.repeats:
+        return "Append + Deduped with **Keep repeated events** <sup>1</sup>"
+    if table.name == "subscribed_contacts":
+        return "Append + Deduped: one row per contact and list, also of contacts that left"
+    if table.name == "list_imports":
+        return "Append + Deduped: a full refresh returns only 30 days"
+    if table.name == "message_sends":
+        return "Append + Deduped: one row per recipient"
+    if table.cursor in table.key and table.cursor != "MsgID":
+        return "Append + Deduped: every event once"
+    return "Append + Deduped: current totals; Append: the totals of each sync"
 
 
 def streams() -> Iterator[str]:
     """Yield the table of the streams."""
-    yield "| Stream | API operation | Primary key (+ with `keep_repeated_events`) | Cursor |"
-    yield "| --- | --- | --- | --- |"
+    yield "| Stream | Content | Sync mode to choose | Primary key | Cursor |"
+    yield "| --- | --- | --- | --- | --- |"
     for table in TABLES.values():
-        cursor = f"`{table.cursor}`" if table.cursor else "none: full refresh only"
+        content = re.split(r"[;:.]", schema(table.name)["description"])[0]
         key = ", ".join(f"`{column}`" for column in table.key)
         if table.repeats:
             key += f" (+ {', '.join(f'`{column}`' for column in table.repeats)})"
-        yield f"| `{table.name}` | `{table.operation}` | {key} | {cursor} |"
+        cursor = f"`{table.cursor}`" if table.cursor else "none"
+        mode = sync_mode(table).replace("|", "\\|")
+        yield f"| `{table.name}` | {content} | {mode} | {key} | {cursor} |"
 
 
 def diagram() -> Iterator[str]:
@@ -114,7 +134,7 @@ def tables() -> Iterator[str]:
     """Yield every column of every table, each table folded."""
     for table in TABLES:
         yield f"<details>\n<summary><code>{table}</code></summary>\n"
-        yield f"{schema(table)['description']}\n"
+        yield f"{schema(table)['description']} API operation: `{TABLES[table].operation}`.\n"
         yield "| Column | Type | Meaning |"
         yield "| --- | --- | --- |"
         for name, column in columns(table).items():
@@ -135,16 +155,18 @@ def errors() -> Iterator[str]:
 
 
 def changelog() -> Iterator[str]:
-    """Yield the table of the releases."""
+    """Yield the section with the releases; Airbyte's check allows no comment within it."""
+    yield "## Changelog\n\n<details>\n  <summary>Expand to review</summary>\n"
     yield "| Version | Date | Subject |"
     yield "| :--- | :--- | :--- |"
     for release in releases(CHANGELOG.read_text(encoding="utf-8")):
         subject = "<br/>".join(change.replace("|", "\\|") for change in release.changes)
         yield f"| {release.version} | {release.date} | {subject} |"
+    yield "\n</details>"
 
 
 PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
-    "options": options,
+    "fields": fields,
     "streams": streams,
     "diagram": diagram,
     "tables": tables,

@@ -39,10 +39,16 @@ case ${1:-} in
   build)
     image=$2
     shift 2
-    # The labels that Airbyte's own build sets.
+    # The labels that Airbyte's own build sets, and those of the Open Container Initiative.
+    version=$(metadata dockerImageTag)
     labels=(
       --label "io.airbyte.name=$(metadata dockerRepository)"
-      --label "io.airbyte.version=$(metadata dockerImageTag)"
+      --label "io.airbyte.version=$version"
+      --label "org.opencontainers.image.title=$(metadata dockerRepository)"
+      --label "org.opencontainers.image.description=$(sed -n 's/^description = "\(.*\)"/\1/p' pyproject.toml)"
+      --label "org.opencontainers.image.version=$version"
+      --label "org.opencontainers.image.licenses=$(metadata license)"
+      --label "org.opencontainers.image.revision=$(git rev-parse HEAD 2>/dev/null || true)"
     )
     if has_daemon; then
       docker build --tag "$image" "${labels[@]}" "$@" .

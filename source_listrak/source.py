@@ -36,8 +36,6 @@ from source_listrak.sync.state import load
 from source_listrak.sync.windows import Window, merge, wall_end
 from source_listrak.tables import COUNTERS, TABLES, Table
 
-DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/listrak"
-
 Config = Mapping[str, Any]
 Catalog: TypeAlias = models.ConfiguredAirbyteCatalog
 States = list[models.AirbyteStateMessage]
@@ -92,7 +90,6 @@ class SourceListrak(cdk.AbstractSource):
     def spec(self, logger: logging.Logger) -> models.ConnectorSpecification:
         """Return the form of the configuration."""
         return models.ConnectorSpecification(
-            documentationUrl=DOCUMENTATION_URL,
             connectionSpecification=ListrakConfig.connection_specification(),
             supportsIncremental=True,
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -49,15 +51,22 @@ def test_without_an_engine_it_says_what_to_set(environment: dict[str, str]) -> N
 def test_a_tool_builds_the_image_with_the_labels_of_the_metadata(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    tool = script(tmp_path / "tool", 'echo "$@"')
+    tool = script(tmp_path / "tool", "printf '%s\\n' \"$@\"")
     done = run(environment | {"IMAGE_TOOL": str(tool)}, "build", "some/image:dev", "--no-cache")
     known = yaml.safe_load((ROOT / "metadata.yaml").read_text(encoding="utf-8"))["data"]
-    assert done.stdout.splitlines() == [
-        "up",
-        "build . some/image:dev "
-        f"--label io.airbyte.name={known['dockerRepository']} "
-        f"--label io.airbyte.version={known['dockerImageTag']} --no-cache",
-    ]
+    lines = done.stdout.splitlines()
+    assert lines[:4] + lines[-1:] == ["up", "build", ".", "some/image:dev", "--no-cache"]
+    assert lines[4:-1:2] == ["--label"] * 7
+    labels = dict(line.split("=", 1) for line in lines[5:-1:2])
+    assert re.fullmatch("[0-9a-f]{40}", labels.pop("org.opencontainers.image.revision"))
+    assert labels == {
+        "io.airbyte.name": known["dockerRepository"],
+        "io.airbyte.version": known["dockerImageTag"],
+        "org.opencontainers.image.title": known["dockerRepository"],
+        "org.opencontainers.image.description": metadata("airbyte-source-listrak")["Summary"],
+        "org.opencontainers.image.version": known["dockerImageTag"],
+        "org.opencontainers.image.licenses": known["license"],
+    }
 
 
 def test_a_command_finds_the_engine_of_the_tool(

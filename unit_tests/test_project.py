@@ -88,8 +88,21 @@ def test_suggested_streams_exist(connector: dict[str, Any]) -> None:
     assert set(connector["suggestedStreams"]["streams"]) <= set(TABLES)
 
 
-def test_the_form_links_to_the_documentation_that_metadata_names(connector: dict[str, Any]) -> None:
-    assert SPECIFICATION.documentationUrl == connector["documentationUrl"]
+def test_links_to_the_documentation_exist_before_the_project_has_an_address(
+    connector: dict[str, Any],
+) -> None:
+    assert connector["documentationUrl"].endswith("/integrations/custom-connectors")
+    assert SPECIFICATION.documentationUrl is None
+    assert DISTRIBUTION.metadata.get_all("Project-URL") is None
+
+
+def test_breaking_changes_are_releases_with_a_section_in_the_migration_guide(
+    connector: dict[str, Any],
+) -> None:
+    breaking = connector["releases"]["breakingChanges"]
+    assert set(breaking) <= {one.version for one in releases(text("CHANGELOG.md"))}
+    guide = re.findall("^## Upgrading to (.*)$", text("docs/listrak-migrations.md"), re.MULTILINE)
+    assert guide == sorted(breaking, key=Version, reverse=True)
 
 
 # The image and its lock
@@ -170,17 +183,6 @@ def test_a_command_that_sends_no_request_does_not_import_zeep() -> None:
 # Commands and options that documents name
 
 
-def test_the_readme_lists_every_option_and_its_default() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", text("README.md"), re.MULTILINE))
-    properties = SPECIFICATION.connectionSpecification["properties"]
-    assert list(rows) == list(properties)
-    for name, field in properties.items():
-        if "default" in field and name != "endpoint":
-            assert rows[name] == f"`{str(field['default']).removesuffix('.0')}`".replace(
-                "True", "true"
-            ).replace("False", "false")
-
-
 @pytest.mark.parametrize(
     "document",
     [
@@ -199,3 +201,21 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
         targets |= set(several.split())
     commands = set(re.findall(r"^\.PHONY: (\S+)$", text("Makefile"), re.MULTILINE))
     assert targets <= commands
+
+
+# The workflows
+
+
+def test_the_ci_workflow_runs_what_ci_run_runs() -> None:
+    jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
+    steps = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    run = [one for step in steps for one in step.removeprefix(".ci/run ").split()]
+    targets = re.findall(r"^  ([a-z-]+) +#", text(".ci/run"), re.MULTILINE)
+    assert sorted(run) == sorted(targets)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_an_action_is_pinned_by_commit_with_its_version_beside_it(workflow: Path) -> None:
+    used = re.findall(r"uses: (\S+@.*)", workflow.read_text(encoding="utf-8"))
+    pinned = re.compile(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [one for one in used if not pinned.fullmatch(one)] == []
