@@ -97,21 +97,21 @@ def make_config(service: Served, **changes: Any) -> dict[str, Any]:
 
 
 def catalog(tables: Iterable[str] = TABLES, mode: str = "incremental") -> dict[str, Any]:
-    """Return a configured catalog; tables without a cursor are always full refresh."""
-    return {
-        "streams": [
-            {
-                "stream": {
-                    "name": name,
-                    "json_schema": {},
-                    "supported_sync_modes": ["full_refresh", "incremental"],
-                },
-                "sync_mode": mode if name in TABLES and has_state(name) else "full_refresh",
-                "destination_sync_mode": "append",
-            }
-            for name in tables
-        ]
-    }
+    """Return a configured catalog; tables without a cursor are always full refresh.
+
+    The schemas are empty: the connector does not read them.
+    """
+
+    def configured(name: str) -> dict[str, Any]:
+        is_incremental = name in TABLES and has_state(name)
+        modes = ["full_refresh", *(["incremental"] if is_incremental else [])]
+        return {
+            "stream": {"name": name, "json_schema": {}, "supported_sync_modes": modes},
+            "sync_mode": mode if is_incremental else "full_refresh",
+            "destination_sync_mode": "append",
+        }
+
+    return {"streams": [configured(name) for name in tables]}
 
 
 def has_state(table: str) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import shutil
 import subprocess
 import sys
@@ -25,13 +24,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
-
-from drivers.setups import ROOT, START_DATE, TABLES, has_state, make_config
+from drivers.setups import ROOT, START_DATE, TABLES, catalog, has_state, make_config
 from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 from simulator.endpoint import PATH
 from simulator.process import to_arguments
-from source_listrak import SourceListrak, tables
+from source_listrak import tables
 from source_listrak.config import ListrakConfig
 from source_listrak.streams.account import ACCOUNT
 from source_listrak.sync.state import StreamState
@@ -74,25 +71,6 @@ def sample_config() -> dict[str, Any]:
     )
 
 
-def configured_catalog() -> dict[str, Any]:
-    """Return the whole catalog, incremental where that is supported."""
-    catalog = SourceListrak().discover(logging.getLogger(__name__), sample_config())
-    message = AirbyteMessageSerializer.dump(AirbyteMessage(type=Type.CATALOG, catalog=catalog))
-    configured = []
-    for stream in message["catalog"]["streams"]:
-        modes = stream["supported_sync_modes"]
-        configured.append(
-            {
-                "stream": stream,
-                "sync_mode": "incremental" if "incremental" in modes else "full_refresh",
-                "destination_sync_mode": "append",
-                "cursor_field": stream.get("default_cursor_field", []),
-                "primary_key": stream["source_defined_primary_key"],
-            }
-        )
-    return {"streams": configured}
-
-
 def state(synced_to: datetime, list_ids: list[int]) -> list[dict[str, Any]]:
     """Return a state in which every stream is synced up to an instant."""
     config = ListrakConfig.parse(sample_config())
@@ -133,9 +111,9 @@ def contents() -> dict[str, str]:
     return {
         "sample_config.json": _text(sample_config()),
         "invalid_config.json": _text(wrong),
-        "configured_catalog.json": _text(configured_catalog()),
-        "sample_state.json": _text(state(SYNCED_TO, list_ids)),
-        "abnormal_state.json": _text(state(FUTURE, list_ids)),
+        "configured_catalog.json": '{"streams": ' + _lines(catalog()["streams"]) + "}\n",
+        "sample_state.json": _lines(state(SYNCED_TO, list_ids)) + "\n",
+        "abnormal_state.json": _lines(state(FUTURE, list_ids)) + "\n",
         "expected_records.jsonl": "\n".join(records) + "\n",
     }
 
@@ -187,6 +165,11 @@ def _directory() -> Iterator[Path]:
         skipped = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
         shutil.copytree(ROOT, copy, ignore=skipped)
         yield copy
+
+
+def _lines(items: list[Any]) -> str:
+    """Return a JSON array, an item a line."""
+    return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=True) for item in items) + "\n]"
 
 
 def _text(value: Any) -> str:
