@@ -76,15 +76,17 @@ def database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.mark.parametrize(
     ("query", "loss"),
-    zip(
-        QUERIES,
-        (
-            """DELETE FROM message_opens WHERE MsgID =
+    list(
+        zip(
+            QUERIES,
+            (
+                """DELETE FROM message_opens WHERE MsgID =
                (SELECT MsgID FROM messages ORDER BY OpenCount DESC LIMIT 1)""",
-            """DELETE FROM message_sends WHERE MsgID =
+                """DELETE FROM message_sends WHERE MsgID =
                (SELECT MsgID FROM messages ORDER BY DeliverCount DESC LIMIT 1)""",
-        ),
-        strict=True,
+            ),
+            strict=True,
+        )
     ),
     ids=("opens", "sends"),
 )
