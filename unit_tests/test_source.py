@@ -189,7 +189,8 @@ class Endless(Service):
 
     def rows(self, operation: str, ident: str, number: int) -> str:
         if operation == "ReportRangeListContactRemoval":
-            return "<WSContactRemovalInfo><ContactID>1</ContactID></WSContactRemovalInfo>"
+            row = "<ContactID>1</ContactID><RemovalDate>2026-02-20T00:00:00</RemovalDate>"
+            return f"<WSContactRemovalInfo>{row}</WSContactRemovalInfo>"
         if operation == "ReportRangeSubscribedContacts":
             row = f"<ContactID>{number}</ContactID><AdditionDate>2026-02-20T00:00:00</AdditionDate>"
             row = f"<WSContactSubscriptionInfo>{row}</WSContactSubscriptionInfo>"

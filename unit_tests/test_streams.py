@@ -16,6 +16,8 @@ from source_listrak.soap.faults import INTERRUPTED, OTHER_FAULT, Fault, ListrakE
 from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
 from source_listrak.streams import CLASSES, Context, ListrakStream
+from source_listrak.streams.account import LoginStream
+from source_listrak.streams.list import ReportStream
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.sync.reports import UNKNOWN
@@ -63,12 +65,13 @@ class Report:
 class Client:
     """Answers every request with the same rows, and keeps the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, *rows: dict[str, Any]) -> None:
         self.requests: list[Request] = []
+        self._rows = rows
 
     def send(self, request: Request, parse: Callable[[Response], Page], counter: Any) -> Page:
         self.requests.append(request)
-        return Page([], False, 0, {})
+        return Page(list(self._rows), bool(self._rows), 0, {})
 
 
 def message(ident: int, *counters: int, sent: datetime = NOW - 9 * DAY) -> Sequence[int]:
@@ -87,6 +90,7 @@ def stream(
     state: StreamState | None = None,
     plan: StreamPlan | None = None,
     client: Client | None = None,
+    lists: Sequence[dict[str, Any]] = tuple({"ListID": one} for one in LISTS),
     **values: Any,
 ) -> ListrakStream:
     options = config(**values)
@@ -98,11 +102,29 @@ def stream(
         logging.getLogger("test_streams"),
         lambda: NOW,
         StreamCounts(name),
-        [{"ListID": one} for one in LISTS],
+        lists,
         reports or {},  # type: ignore[arg-type]
     )
     table = TABLES[name]
     return CLASSES[table.sliced_by](table, options, context, plan or made)
+
+
+def test_a_list_or_message_that_arrives_twice_counts_as_one() -> None:
+    """The last row is the newest one."""
+    lists = stream("lists", client=Client({"ListID": 5}, {"ListID": 3}, {"ListID": 5, "X": 1}))
+    assert isinstance(lists, LoginStream)
+    assert lists.log_in() == [{"ListID": 5, "X": 1}, {"ListID": 3}]
+    rows: list[dict[str, Any]] = [{"MsgID": 8}, {"MsgID": 8, "X": 1}, {"MsgID": 7}]
+    report = stream("messages", client=Client(*rows))
+    assert isinstance(report, ReportStream)
+    fetched = report.fetch_report(1, Window(datetime(2026, 1, 1), datetime(2026, 2, 1)))
+    assert [(row["MsgID"], row.get("X")) for row in fetched] == [(8, 1), (7, None)]
+
+
+def test_a_list_with_the_number_of_the_account_is_no_second_account() -> None:
+    plan, _ = make_plan(None, config(), NOW, incremental=True)
+    made = stream("abuse_complaints", plan=plan, lists=[{"ListID": 0}, {"ListID": 1}])
+    assert [one.key for one in slices(made)] == [(0,)]
 
 
 def slices(made: ListrakStream) -> list[Slice]:

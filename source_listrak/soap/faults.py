@@ -124,7 +124,8 @@ FAULTS: tuple[Fault, ...] = (
         Action.RETRY,
         f"The connection to Listrak failed. Check the network and the proxy. {_LATER}"),
     MALFORMED := Fault("malformed",
-        "not XML, not SOAP, not the operation's response, or unknown elements instead of rows",
+        "not XML, not SOAP, not the operation's response, unknown elements instead of or "
+        "alongside rows, or a row without its ID",
         Action.RETRY, "Listrak's response could not be read. Try again later; if it persists, "
         "report it to the maintainers of the connector."),
     REFUSED_XML := Fault("refused_xml",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,15 @@ _XML_SPACE = " \t\r\n"
 _NET_EMPTY_DATE = "0001-01-01T00:00:00"
 
 Row = dict[str, Any]
+
+
+class DamagedRow(Row):
+    """A row with values that are not of their column's type and therefore missing.
+
+    :ivar nulled: the columns of these values, such as "SendDate" or "Vmta.VmtaID"
+    """
+
+    nulled: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,8 @@ class RowReader:
     :param row: name of the elements that are rows, such as "WSContactOpen"
     :param schema: the table's JSON schema, whose properties are the elements of a row
     :param date_columns: plain strings that hold dates, see `DateReader.date_text`
-    :param key_columns: columns where a value of the wrong type makes the response malformed
+    :param key_columns: columns where a value of the wrong type makes the response malformed, and
+        so does the absence of one that is not a string, because .NET always writes it
     """
 
     operation: str
@@ -58,6 +69,12 @@ class RowReader:
 
     def __post_init__(self) -> None:
         self._columns = _columns(self.schema, self.dates, self.date_columns)
+        properties = self.schema["properties"]
+        self._required = {
+            name
+            for name in self.key_columns
+            if "string" not in properties[name]["type"] or "format" in properties[name]
+        }
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
@@ -65,17 +82,23 @@ class RowReader:
         :param content_type: the HTTP header, for its charset
         :raises AttemptFailed: whatever else the bytes are, and no other error
         """
-        envelope, (rows, wrong), removed = parse(body, content_type, self.row, self._take)
+        envelope, (rows, wrong, problem), removed = parse(body, content_type, self.row, self._take)
         is_present = self._check(envelope)
-        for column in wrong.keys() & self.key_columns:
-            raise _malformed(f"{column} of a {self.row} is not of its type")
+        if problem:
+            raise _malformed(f"a {self.row} {problem}")
         return Page(rows, is_present, removed, wrong)
 
-    def _take(self, elements: Iterable[etree._Element]) -> tuple[list[Row], dict[str, int]]:
-        """Make records of the rows of a result, count wrong values, and empty the rows."""
+    def _take(self, elements: Iterable[etree._Element]) -> tuple[list[Row], Counter[str], str]:
+        """Convert a result's rows to records, count wrong values, and clear the elements.
+
+        The third value is what makes the response malformed, if anything does: it is raised only
+        after the rest of the envelope, which may contain a more important error.
+        """
         around = (f"{self.operation}Result", f"{self.operation}Response", "Body", "Envelope")
         records: list[Row] = []
-        wrong: dict[str, int] = {}
+        wrong: Counter[str] = Counter()
+        nulled: list[str] = []
+        problem = ""
         result: etree._Element | None = None
         for element in elements:
             parent = element.getparent()
@@ -84,15 +107,32 @@ class RowReader:
                     continue
                 result = parent
             if len(element) or not _is_nil(element):
-                records.append(_record(element, self._columns, wrong))
+                record = _record(element, self._columns, nulled)
+                if nulled or not record or not self._required <= record.keys():
+                    problem = problem or self._problem(element, record, nulled)
+                    if nulled:
+                        record = DamagedRow(record)
+                        record.nulled, nulled = nulled, []
+                        wrong.update(record.nulled)
+                records.append(record)
             del element[:]
-        return records, wrong
+        return records, wrong, problem
+
+    def _problem(self, element: etree._Element, record: Row, nulled: Collection[str]) -> str:
+        """Return what is wrong with a row as a whole, empty if nothing is."""
+        present = {local_name(child) for child in element}
+        if present and present.isdisjoint(self.schema["properties"]):
+            return "has no known column"
+        for name in sorted(self.key_columns):
+            if name in nulled or (name in self._required and name not in present):
+                return f"has no valid {name}"
+        return ""
 
     def _check(self, envelope: etree._Element) -> bool:
-        """Return whether there was a result, once nothing but rows is in the envelope.
+        """Check that the envelope contains nothing but rows; return whether there was a result.
 
-        A response without rows must be empty: an unknown element or text could be an error, and
-        would otherwise look like the end of the pages.
+        An unknown element or text could be an error, and without rows, it would look like the end
+        of the pages.
         """
         bodies, headers = _divide([envelope], "Body")
         responses, beside_response = _divide(bodies, f"{self.operation}Response")
@@ -106,9 +146,10 @@ class RowReader:
         is_present = any(not _is_nil(result) for result in results)
         if len(results) > 1 or (rows and not is_present):
             raise _malformed(f"the response does not hold one {self.operation}Result")
-        if not rows and beside_rows:  # renamed rows, whose text must not be shown
-            raise _malformed(f"the result holds no {self.row} but other elements")
-        if not rows and any(local_name(element) != "WSException" for element in beside):
+        if any(local_name(element) != "WSException" for element in beside_rows):
+            # Perhaps renamed rows, whose text must not be shown.
+            raise _malformed(f"the result contains elements other than {self.row}")
+        if any(local_name(element) != "WSException" for element in beside):
             raise _described(faults.IN_BAND, map(all_text, beside))
         return is_present
 
@@ -152,9 +193,9 @@ def _raise_error_in(outside: list[etree._Element], texts: list[str], *, has_rows
 def _exception_text(exception: etree._Element, *, has_rows: bool) -> str:
     """Return what a WSException says; empty for one that was never filled in.
 
-    Beside rows, the name of a method and a date alone are no error.
+    The name of a method alone is not an error; alongside rows, neither is a date.
     """
-    silent = {"SoapMethod", "DateTime"} if has_rows else set()
+    silent = {"SoapMethod", "DateTime"} if has_rows else {"SoapMethod"}
     parts = [all_text(child) for child in exception if local_name(child) not in silent]
     if {*parts, *_own_texts(exception)} <= {"", _NET_EMPTY_DATE}:
         return ""
@@ -174,26 +215,27 @@ def _is_nil(element: etree._Element) -> bool:
 
 # Columns
 
-_Read = Callable[[etree._Element, "dict[str, int]"], Any]
-"""Returns the value of an element, None for an absent one; counts wrong values within it.
+_Read = Callable[[etree._Element, "list[str]"], Any]
+"""Returns the value of an element, None for an absent one; lists columns of wrong values within it.
 
 Raises ValueError for a value of the wrong type.
 """
-_Columns = Mapping[str, "tuple[str, _Read]"]
+_Columns = Mapping[str, "tuple[str, str, _Read]"]
+"""The name of each column, its path from the row, and how to read it."""
 
 
-def _record(row: etree._Element, columns: _Columns, wrong: dict[str, int]) -> Row:
+def _record(row: etree._Element, columns: _Columns, nulled: list[str]) -> Row:
     record: Row = {}
     for element in row:
         tag: Any = element.tag
         column = columns.get(tag) or columns.get(tag.rpartition("}")[2])
         if column is None:
             continue
-        name, read = column
+        name, path, read = column
         try:
-            value = read(element, wrong)
+            value = read(element, nulled)
         except ValueError:
-            wrong[name] = wrong.get(name, 0) + 1
+            nulled.append(path)
             continue
         if value.__class__ is list and name in record:
             record[name] += value
@@ -203,11 +245,14 @@ def _record(row: etree._Element, columns: _Columns, wrong: dict[str, int]) -> Ro
 
 
 def _columns(
-    schema: Mapping[str, Any], dates: DateReader, date_columns: Collection[str] = ()
+    schema: Mapping[str, Any],
+    dates: DateReader,
+    date_columns: Collection[str] = (),
+    prefix: str = "",
 ) -> _Columns:
     """Return each column by its tag in the service's namespace and by its local name."""
     columns = {
-        name: (name, _reader(column, dates, is_date=name in date_columns))
+        name: (name, prefix + name, _reader(column, dates, prefix + name, name in date_columns))
         for name, column in schema["properties"].items()
     }
     return {f"{{{NAMESPACE}}}{name}": column for name, column in columns.items()} | columns
@@ -222,23 +267,23 @@ _CONVERT: dict[str, tuple[re.Pattern[str] | None, Callable[[str], Any]]] = {
 }
 
 
-def _reader(column: Mapping[str, Any], dates: DateReader, *, is_date: bool = False) -> _Read:
+def _reader(column: Mapping[str, Any], dates: DateReader, path: str, is_date: bool) -> _Read:
     declared = column["type"]
     types = {declared} if isinstance(declared, str) else set(declared)
     (kind,) = types - {"null"}
     if kind == "object":
-        columns = _columns(column, dates)
-        return lambda element, wrong: (
-            _record(element, columns, wrong) if len(element) or not _is_nil(element) else None
+        columns = _columns(column, dates, prefix=f"{path}.")
+        return lambda element, nulled: (
+            _record(element, columns, nulled) if len(element) or not _is_nil(element) else None
         )
     if kind == "array":
         items = column["items"]
-        return _array(_reader(items, dates), items.get("properties", ()))
+        return _array(_reader(items, dates, path, is_date=False), items.get("properties", ()))
     if kind == "string" and column.get("format") != "date-time":
         return _string(dates.date_text if is_date else None)
     pattern, convert = _CONVERT.get(kind, (None, dates.date_time))
 
-    def read(element: etree._Element, wrong: dict[str, int]) -> Any:
+    def read(element: etree._Element, _: list[str]) -> Any:
         if len(element):
             raise ValueError
         text = (element.text or "").strip(_XML_SPACE)
@@ -252,7 +297,7 @@ def _reader(column: Mapping[str, Any], dates: DateReader, *, is_date: bool = Fal
 
 
 def _string(convert: Callable[[str], str | None] | None) -> _Read:
-    def read(element: etree._Element, wrong: dict[str, int]) -> str | None:
+    def read(element: etree._Element, _: list[str]) -> str | None:
         if len(element):
             raise ValueError
         text = element.text
@@ -264,14 +309,19 @@ def _string(convert: Callable[[str], str | None] | None) -> _Read:
 
 
 def _array(read_item: _Read, item_columns: Collection[str]) -> _Read:
-    """Read an array of strings or objects, its elements repeated (as documented) or wrapped."""
+    """Read an array of strings or objects, its elements repeated (as documented) or wrapped.
 
-    def read(element: etree._Element, wrong: dict[str, int]) -> list[Any] | None:
+    A single empty element is an empty array; one of several is an empty string.
+    """
+
+    def read(element: etree._Element, nulled: list[str]) -> list[Any] | None:
         if not len(element) and not element.text:
-            return None
+            neighbors = (element.getprevious(), element.getnext())
+            is_one_of_several = any(e is not None and e.tag == element.tag for e in neighbors)
+            return [""] if is_one_of_several and not item_columns and not _is_nil(element) else None
         is_wrapped = len(element) and not any(local_name(e) in item_columns for e in element)
         items = list(element) if is_wrapped else [element]
-        values = [value for item in items if (value := read_item(item, wrong)) is not None]
+        values = [value for item in items if (value := read_item(item, nulled)) is not None]
         return values or None
 
     return read

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
+from typing import Any
 
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.reader import Rows
@@ -17,7 +19,7 @@ class AccountStream(ListrakStream):
 
     def list_ids(self) -> list[int]:
         """Return the account in place of a list, and the lists, so that the state knows them."""
-        return [ACCOUNT, *super().list_ids()]
+        return sorted({ACCOUNT, *super().list_ids()})
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield the one slice in place of the first list."""
@@ -35,12 +37,14 @@ class LoginStream(AccountStream):
     """The lists, by the request that also proves the login."""
 
     def log_in(self) -> Rows:
-        """Return all lists that the user sees.
+        """Return all lists that the user sees, each once.
 
         :raises ListrakError: the login failed, or the lists could not be read
         """
-        return self.fetch_page(Slice(key=(ACCOUNT,), subject=None)).rows
+        rows = self.fetch_page(Slice(key=(ACCOUNT,), subject=None)).rows
+        return list({row["ListID"]: row for row in rows}.values())
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield what the login brought, of the lists to replicate."""
-        yield [dict(row) for row in self.context.lists]
+        lists: Any = self.context.lists
+        yield [copy(row) for row in lists]

@@ -81,7 +81,7 @@ class ReportStream(ListStream):
     """A report per list and window of dates, which other tables are sliced by, too."""
 
     def fetch_report(self, list_id: int, window: windows.Window | None) -> Rows:
-        """Return the rows of a list in a window; all of them without one.
+        """Return the rows of a list in a window, all of them without one; the last row of an ID.
 
         :raises ListrakError: they could not be fetched
         """
@@ -93,7 +93,8 @@ class ReportStream(ListStream):
                 "IncludeTestMessages": self.config.include_test_messages,
             }
         parent = {"ListID": list_id}
-        return self.fetch_page(Slice((list_id,), ("list", list_id), arguments, added=parent)).rows
+        page = self.fetch_page(Slice((list_id,), ("list", list_id), arguments, added=parent))
+        return list({row[self.table.key[-1]]: row for row in page.rows}.values())
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list, window by window, that were sent in the spans of this sync."""

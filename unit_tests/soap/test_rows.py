@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from source_listrak.soap import faults
 from source_listrak.soap.faults import AttemptFailed, Fault
-from source_listrak.soap.rows import Page
+from source_listrak.soap.rows import DamagedRow, Page
+from source_listrak.tables import TABLES, schema
 from unit_tests.soap.pages import (
     BOUNCES,
     CONTRACTS,
@@ -38,6 +39,12 @@ from unit_tests.soap.pages import (
 EVERY_TABLE = pytest.mark.parametrize("table", CONTRACTS, ids=lambda table: table.name)
 RECIPIENT = "<WSMessageRecipient><EmailAddress>a</EmailAddress></WSMessageRecipient>"
 NIL_EXCEPTION = '<WSException xsi:nil="true"/>'
+
+
+def row_of(table: Contract, columns: str) -> str:
+    """Return a row with 7 in each column of its key, and with other columns."""
+    key = "".join(f"<{name}>7</{name}>" for name in table.key_columns)
+    return f"<{table.row}>{key}{columns}</{table.row}>"
 
 
 def _rows(table: Contract, rows: str) -> list[dict[str, Any]]:
@@ -136,7 +143,6 @@ class Speller:
         beside = [
             self.element(f"{name}Result", content + self.noise()),
             f'<{self.prefix}WSException xsi:nil="true"/>' if self.chance() else "",
-            self.element("Unknown", "1") if rows and self.chance() else "",
         ]
         self.random.shuffle(beside)
         envelope = self.random.choice(["soap:", "e:"])
@@ -269,15 +275,24 @@ def test_a_value_of_the_wrong_type_is_null_and_counted_and_costs_no_other_value(
 
 def test_a_wrong_value_inside_an_object_or_array_is_counted_too() -> None:
     vmta = "<Vmta><VmtaID>x</VmtaID><Description>d</Description></Vmta>"
-    read = LISTS.reader().read(page(LISTS, f"<WSContactList>{vmta}</WSContactList>"))
-    assert read.rows == [{"Vmta": {"Description": "d"}}]
-    assert read.wrong_values == {"VmtaID": 1}
+    read = LISTS.reader().read(page(LISTS, row_of(LISTS, vmta)))
+    assert read.rows == [{"ListID": 7, "Vmta": {"Description": "d"}}]
+    assert read.wrong_values == {"Vmta.VmtaID": 1}
     attributes = (
         "<WSProfileAttributes><MaxLength>long</MaxLength><Name>n</Name></WSProfileAttributes>"
     )
-    read = HEADERS.reader().read(page(HEADERS, f"<WSProfileHeader>{attributes}</WSProfileHeader>"))
-    assert read.rows == [{"WSProfileAttributes": [{"Name": "n"}]}]
-    assert read.wrong_values == {"MaxLength": 1}
+    read = HEADERS.reader().read(page(HEADERS, row_of(HEADERS, attributes)))
+    assert read.rows == [{"HeaderID": 7, "WSProfileAttributes": [{"Name": "n"}]}]
+    assert read.wrong_values == {"WSProfileAttributes.MaxLength": 1}
+
+
+def test_a_row_names_its_own_wrong_values_and_other_rows_are_plain() -> None:
+    wrong = "<SendDate>soon</SendDate><OpenCount>x</OpenCount>"
+    rows = _rows(MESSAGES, row_of(MESSAGES, wrong) + row_of(MESSAGES, "<OpenCount>1</OpenCount>"))
+    damaged, plain = rows
+    assert isinstance(damaged, DamagedRow)
+    assert damaged.nulled == ["SendDate", "OpenCount"]
+    assert type(plain) is dict
 
 
 @pytest.mark.parametrize(
@@ -293,25 +308,88 @@ def test_a_wrong_value_inside_an_object_or_array_is_counted_too() -> None:
 def test_a_key_of_the_wrong_type_makes_the_response_malformed(table: Contract, key: str) -> None:
     fault, detail = _error(table, page(table, f"<{table.row}>{key}</{table.row}>"))
     assert fault is faults.MALFORMED
-    assert re.fullmatch(f"[A-Za-z]+ of a {table.row} is not of its type", detail)
+    assert re.fullmatch(f"a {table.row} has no valid [A-Za-z]+", detail)
+
+
+VALUE_KEYS = [
+    (name, key)
+    for name, table in TABLES.items()
+    for key in table.key
+    if key not in table.added
+    and (
+        "string" not in schema(name)["properties"][key]["type"]
+        or "format" in schema(name)["properties"][key]
+    )
+]
+
+
+def test_every_integer_and_every_date_time_of_a_key_counts_as_a_value_type() -> None:
+    assert ("messages", "MsgID") in VALUE_KEYS
+    assert ("lists", "ListID") in VALUE_KEYS
+    assert ("conversation_opens", "ContactID") in VALUE_KEYS
+    assert ("list_removals", "RemovalDate") in VALUE_KEYS
+    assert ("list_removals", "ContactID") not in VALUE_KEYS
+    assert not [name for name, key in VALUE_KEYS if key == "EmailAddress"]
+
+
+@pytest.mark.parametrize(("name", "key"), VALUE_KEYS)
+def test_a_row_without_a_key_that_dot_net_always_writes_is_malformed(name: str, key: str) -> None:
+    declared = TABLES[name]
+    keys = tuple(column for column in declared.key if column not in declared.added)
+    table = Contract(name, declared.operation, declared.row, declared.dates, keys)
+    columns = schema(name)["properties"]
+    texts = {
+        column: "2024-01-02T03:04:05" if columns[column].get("format") else "7"
+        for column in {*keys, *list(columns)[:3]}
+        if not {"array", "object", "boolean"}.intersection(_types(columns[column]))
+    }
+    row = "".join(f"<{column}>{text}</{column}>" for column, text in texts.items())
+    whole = f"<{table.row}>{row}</{table.row}>"
+    assert len(_rows(table, whole * 2)) == 2
+    without = whole.replace(f"<{key}>{texts[key]}</{key}>", "")
+    detail = f"a {table.row} has no valid {key}"
+    for rows in (whole + without, without + whole):
+        assert _error(table, page(table, rows)) == (faults.MALFORMED, detail)
+
+
+def test_the_empty_date_of_dot_net_in_a_key_is_null_and_not_absent() -> None:
+    table = Contract(
+        "list_removals", "X", "WSContactRemovalInfo", key_columns=("ContactID", "RemovalDate")
+    )
+    row = "<WSContactRemovalInfo><ContactID>c</ContactID>{}</WSContactRemovalInfo>"
+    empty = row.format("<RemovalDate>0001-01-01T00:00:00</RemovalDate>")
+    assert _rows(table, empty) == [{"ContactID": "c"}]
+    assert _error(table, page(table, row.format("")))[0] is faults.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "unknown", ["<Other>1</Other>", "<Contact><ContactID>c</ContactID></Contact>"]
+)
+def test_a_row_without_any_known_column_is_malformed(unknown: str) -> None:
+    rows = f"{open_row()}<WSContactOpen>{unknown}</WSContactOpen>"
+    detail = "a WSContactOpen has no known column"
+    assert _error(OPENS, page(OPENS, rows)) == (faults.MALFORMED, detail)
+
+
+def test_a_token_counts_before_a_malformed_row() -> None:
+    rows = "<WSContactOpen><Other>1</Other></WSContactOpen>"
+    assert _error(OPENS, page(OPENS, rows, exception(TOKEN)))[0] is faults.INVALID_LOGON
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("+5", 5), (" 7 ", 7), ("007", 7), ("-0", 0), ("", None), (" ", None)]
 )
 def test_an_integer_reads_in_each_of_its_spellings(text: str, expected: int | None) -> None:
-    row = f"<WSMessageActivity><OpenCount>{text}</OpenCount></WSMessageActivity>"
+    row = row_of(MESSAGES, f"<OpenCount>{text}</OpenCount>")
     read = MESSAGES.reader().read(page(MESSAGES, row))
     assert read.rows[0].get("OpenCount") == expected
     assert not read.wrong_values
 
 
 def test_empty_strings_are_kept_and_empty_numbers_and_nil_left_out() -> None:
-    rows = (
-        "<WSMessageActivity><Subject/><OpenCount/><SendDate></SendDate><OrderTotal> </OrderTotal>"
-        '</WSMessageActivity><WSMessageActivity><Subject xsi:nil="true"/></WSMessageActivity>'
-    )
-    assert _rows(MESSAGES, rows) == [{"Subject": ""}, {}]
+    empty = "<Subject/><OpenCount/><SendDate></SendDate><OrderTotal> </OrderTotal>"
+    rows = row_of(MESSAGES, empty) + row_of(MESSAGES, '<Subject xsi:nil="true"/>')
+    assert _rows(MESSAGES, rows) == [{"MsgID": 7, "Subject": ""}, {"MsgID": 7}]
 
 
 @pytest.mark.parametrize("date", ["0001-01-01T00:00:00", "1/1/0001 12:00:00 AM"])
@@ -327,8 +405,23 @@ def test_an_array_without_elements_is_left_out() -> None:
     assert _rows(HEADERS, row) == [{"HeaderID": 1}]
 
 
+@pytest.mark.parametrize("texts", [["a", "", "b"], ["", "a"], ["a", ""], ["", ""]])
+def test_an_empty_string_in_an_array_is_kept(texts: list[str]) -> None:
+    name = "GoogleTrackingDomains"
+    repeated = "".join(f"<{name}>{text}</{name}>" for text in texts)
+    wrapped = f"<{name}>{''.join(f'<string>{text}</string>' for text in texts)}</{name}>"
+    for column in (repeated, wrapped):
+        assert _rows(LISTS, row_of(LISTS, column)) == [{"ListID": 7, name: texts}]
+
+
+def test_a_nil_element_of_an_array_is_left_out() -> None:
+    name = "GoogleTrackingDomains"
+    column = f'<{name}>a</{name}><{name} xsi:nil="true"/>'
+    assert _rows(LISTS, row_of(LISTS, column)) == [{"ListID": 7, name: ["a"]}]
+
+
 def test_a_nil_object_is_left_out() -> None:
-    assert _rows(LISTS, '<WSContactList><Vmta xsi:nil="true"/></WSContactList>') == [{}]
+    assert _rows(LISTS, row_of(LISTS, '<Vmta xsi:nil="true"/>')) == [{"ListID": 7}]
 
 
 def test_unknown_columns_are_ignored_whatever_they_contain() -> None:
@@ -376,6 +469,7 @@ def _empty(table: Contract) -> dict[str, tuple[str, bool]]:
         "<WSException/>",
         "<WSException> </WSException>",
         "<WSException><DateTime>0001-01-01T00:00:00</DateTime><Description/></WSException>",
+        "<WSException><SoapMethod>m</SoapMethod><Description> </Description></WSException>",
     ],
 )
 def test_an_empty_page_has_an_absent_nil_or_empty_result_and_nothing_else(
@@ -410,9 +504,10 @@ UNTOLD_200 = {
         faults.IN_BAND,
     ),
     "an exception with text of its own": ("", "<WSException>Failed</WSException>", faults.IN_BAND),
-    "an exception with the name of the method": (
+    "an exception with a date": (
         "",
-        "<WSException><SoapMethod>m</SoapMethod><Description> </Description></WSException>",
+        "<WSException><SoapMethod>m</SoapMethod><DateTime>2024-04-04T04:04:04</DateTime>"
+        "</WSException>",
         faults.IN_BAND,
     ),
 }
@@ -453,13 +548,18 @@ def test_text_between_rows_is_an_error() -> None:
 
 def test_renamed_rows_are_not_in_the_message_of_the_error() -> None:
     renamed = open_row(contact="secret").replace("WSContactOpen", "Open")
-    detail = "the result holds no WSContactOpen but other elements"
+    detail = "the result contains elements other than WSContactOpen"
     assert _error(OPENS, page(OPENS, renamed)) == (faults.MALFORMED, detail)
 
 
-def test_unknown_elements_beside_rows_are_ignored() -> None:
-    read = OPENS.reader().read(page(OPENS, open_row() + "<Other/>", "<Total>1</Total>"))
-    assert len(read.rows) == 1
+@EVERY_TABLE
+@pytest.mark.parametrize("unknown", ["<Other/>", "<WSOther><A>secret</A></WSOther>"])
+def test_unknown_elements_alongside_rows_are_an_error(unknown: str, table: Contract) -> None:
+    row = row_of(table, "")
+    detail = f"the result contains elements other than {table.row}"
+    for rows in (row + unknown, unknown + row, row + unknown + row):
+        assert _error(table, page(table, rows)) == (faults.MALFORMED, detail)
+    assert _error(table, page(table, row, unknown))[0] is faults.IN_BAND
 
 
 # Faults and exceptions in band
