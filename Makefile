@@ -68,7 +68,7 @@ unit: $(READY) ## tests without a socket
 
 .PHONY: integration
 integration: $(READY) ## tests against the simulator
-	$(PYTEST) $(SIDE_BY_SIDE) simulator integration_tests -m 'not slow and not image_tests and not clients and not browser' $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) simulator integration_tests -m 'not slow and not image_tests and not clients and not browser and not aspnet' $(ARGS)
 
 ##@ Longer checks (whatever is added here gets a line in .ci/run)
 
@@ -78,7 +78,7 @@ fuzz: $(READY) ## 100,000 mutated responses lead to rows or to a named error (AR
 
 .PHONY: slow
 slow: $(READY) ## the tests left out of `make test` for their length
-	$(PYTEST) $(SIDE_BY_SIDE) unit_tests simulator integration_tests -m 'slow and not image_tests and not clients and not browser' $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) unit_tests simulator integration_tests -m 'slow and not image_tests and not clients and not browser and not aspnet' $(ARGS)
 
 .PHONY: acceptance
 acceptance: $(READY) ## airbyte-cdk connector test, against the simulator
@@ -118,6 +118,10 @@ package: $(READY) ## build the Python package, and run it in an environment of i
 .PHONY: clients
 clients: $(READY) $(CLIENTS)/pyairbyte/.ready $(CLIENTS)/airbyte_serverless/.ready ## PyAirbyte and airbyte-serverless read through the connector
 	CLIENTS='$(CLIENTS)' $(PYTEST) integration_tests -m clients $(ARGS)
+
+.PHONY: aspnet
+aspnet: $(READY) ## all tables through a real ASP.NET service (root: installs Mono and nginx)
+	scripts/aspnet.sh $(PYTEST) integration_tests/aspnet -m aspnet $(ARGS)
 
 .PHONY: analytics
 analytics: $(READY) $(DBT)/.warehouses ## build the dbt package on DuckDB, and parse its SQL in five dialects
