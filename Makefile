@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 # make test PYTHON=python3.12 gets an environment of its own, beside that of python3.
 PYTHON ?= python3
 VENV ?= .venv$(subst /,-,$(patsubst %,-%,$(patsubst /%,%,$(filter-out python3,$(PYTHON)))))
-# make demo CONFIG=secrets/config.json reads a real account instead of the simulator's.
+# make demo CONFIG=secrets/config.json reads all tables of a real account instead.
 CONFIG ?=
 # make unit ARGS="-k slicing -x"
 ARGS ?=
@@ -25,7 +25,12 @@ WITH_SIMULATOR = $(BIN)/python -m integration_tests.acceptance run
 AIRBYTE_CDK = '$(abspath $(BIN))/airbyte-cdk'
 CLIENTS := $(VENV)-clients
 DBT := $(VENV)-dbt
+DEMO := $(VENV)-demo
 QA := $(VENV)-qa
+# As in pyproject.toml.
+UV := uv>=0.13,<0.14
+CHECK_PYTHON = @$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+  || { echo 'Python 3.10 to 3.13 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
 # For the image's Python. Versions that are locked already stay, unless --upgrade is given.
 LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --universal \
   --python-version 3.13 --generate-hashes --custom-compile-command 'make lock'
@@ -33,8 +38,8 @@ LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --
 ##@ Commands
 
 .PHONY: demo
-demo: $(READY) $(DBT)/.ready ## replicate a simulated account into DuckDB and compare (CONFIG=path: a real account)
-	DBT='$(DBT)/bin/dbt' $(BIN)/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
+demo: $(DEMO)/.ready $(DBT)/.ready ## replicate a simulated account into DuckDB and compare (CONFIG=path: all of a real one)
+	DBT='$(DBT)/bin/dbt' $(DEMO)/bin/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
 
 .PHONY: test
 test: lint types unit integration ## the quick checks, in 5 to 12 minutes: lint, types, unit and integration tests
@@ -155,11 +160,19 @@ help: ## this list
 
 # Installed again whenever the dependencies may have changed.
 $(READY): pyproject.toml setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
-	  || { echo 'Python 3.10 to 3.13 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
-	@echo 'Setting up $(VENV): about a minute, once'
+	$(CHECK_PYTHON)
+	@echo 'Setting up $(VENV): one to five minutes, once'
 	$(PYTHON) -m venv '$(VENV)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# Less than half the size of $(VENV): uv leaves out what pyproject.toml tells it to.
+$(DEMO)/.ready: pyproject.toml setup.py
+	$(CHECK_PYTHON)
+	@echo 'Setting up $(DEMO): about a minute, once'
+	$(PYTHON) -m venv '$(DEMO)'
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+	$(DEMO)/bin/uv pip install --quiet --python '$(DEMO)/bin/python' --editable '.[demo]'
 	touch $@
 
 # dbt's bounds do not fit those of mypy.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
 import tempfile
 import time
@@ -42,7 +44,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m demo", description=summary)
-    parser.add_argument("--config", type=Path, help="the configuration of a real account")
+    parser.add_argument("--config", type=Path, help="of a real account, all of which is read")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder to write")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="size of the simulated account (1: 100,000 rows)"
@@ -62,6 +64,9 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
             simulator = stack.enter_context(SimulatorProcess(_simulated(options.scale)))
             _step("simulator", f"a Listrak account at {simulator.url}")
             config_path = _write_json(folder / "config.json", _connection(simulator))
+
+        else:
+            _step("account", f"all tables of the account in {config_path}, which can take hours")
 
         connector = Connector(config_path, lambda text: print(f"  {text}", flush=True))
         connector.check()
@@ -104,8 +109,15 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
                 if differences:
                     return 3
                 _step("compare", f"all {len(truth)} tables equal the simulator's, row for row")
-    _step("query", f"duckdb {path} 'FROM {SCHEMA}.listrak__campaigns'")
+    _step("query", query_command(path))
     return code
+
+
+def query_command(path: Path) -> str:
+    """Return a command of a shell that shows the first rows of a model."""
+    database, model = json.dumps(str(path)), f'"FROM {SCHEMA}.listrak__campaigns"'
+    query = f"import duckdb; duckdb.connect({database}).sql({model}).show()"
+    return shlex.join([os.path.relpath(sys.executable), "-c", query])
 
 
 def _step(name: str, text: str) -> None:
@@ -121,6 +133,7 @@ def _new_file(path: Path) -> Path:
 
 def _simulated(scale: float) -> SimulatorConfig:
     account = AccountConfig(
+        texts="plain",
         lists=4,
         messages_per_list=26,
         recipients_per_message=560 * scale,

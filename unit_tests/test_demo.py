@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from demo.__main__ import query_command
 from demo.compare import compare
 from demo.connector import configured_catalog, describe
 from demo.load import EXTRACTED_AT, Spool, column_types, connect, load, sql_type
-from demo.transform import TransformError, build
+from demo.transform import SCHEMA, TransformError, build
 from source_listrak.tables import TABLES, schema
 
 SCHEMAS = {
@@ -145,3 +147,13 @@ def test_the_configured_catalog_reads_whole_streams_by_key() -> None:
 )
 def test_a_person_reads_sentences_not_messages(message: dict[str, Any], text: str | None) -> None:
     assert describe(message) == text
+
+
+def test_the_command_at_the_end_shows_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "it's here.duckdb"
+    with connect(path) as database:
+        database.execute(f"CREATE SCHEMA {SCHEMA}")
+        database.execute(f"CREATE TABLE {SCHEMA}.listrak__campaigns AS SELECT 'Sale' AS name")
+    command = query_command(path)
+    done = subprocess.run(command, shell=True, capture_output=True, check=True)  # noqa: S602
+    assert "Sale" in done.stdout.decode()

@@ -219,3 +219,9 @@ def test_an_action_is_pinned_by_commit_with_its_version_beside_it(workflow: Path
     used = re.findall(r"uses: (\S+@.*)", workflow.read_text(encoding="utf-8"))
     pinned = re.compile(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
     assert [one for one in used if not pinned.fullmatch(one)] == []
+
+
+def test_the_demo_is_installed_by_the_uv_of_development() -> None:
+    (bounds,) = (one.specifier for one in REQUIREMENTS if one.name == "uv")
+    (used,) = re.findall(r"^UV := (.*)$", text("Makefile"), re.MULTILINE)
+    assert Requirement(used).specifier == bounds
