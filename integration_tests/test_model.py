@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -46,6 +47,7 @@ SINCE = datetime(2023, 9, 25, tzinfo=timezone.utc)
 FIRST_SYNC = datetime(2023, 11, 4, 20, tzinfo=timezone.utc)  # the clock is put back at night
 CYCLE = 7 * DAY
 RECENT = 30 * DAY
+SETTLING = 3 * DAY
 
 HISTORIES = ("list_removals", "conversation_opens", "abuse_complaints")
 COUNTED = {"messages": "MsgID", "message_deliveries": "MsgID", "message_analytics": "MsgID"}
@@ -119,6 +121,7 @@ class Syncs(RuleBasedStateMachine):
         contacts=st.sampled_from([6, 15, (6, 80)]),
         page_size=st.integers(1, 7),
         late=st.sampled_from([0, 5, 30]),
+        lag=st.sampled_from([0, 0, 3, 12]),
         undated=st.sampled_from([0, 0.4]),
         zone=st.sampled_from(["America/New_York", "UTC"]),
         workers=st.integers(1, 10),
@@ -137,6 +140,7 @@ class Syncs(RuleBasedStateMachine):
         contacts: int | tuple[int, ...],
         page_size: int,
         late: int,
+        lag: int,
         undated: float,
         zone: str,
         workers: int,
@@ -160,6 +164,7 @@ class Syncs(RuleBasedStateMachine):
                     now=FIRST_SYNC,
                     time_zone=zone,
                     late_by=late * 3600,
+                    lag_hours=lag,
                     engagement_days=60,
                     removal_rate=0.1,
                     conversations_per_list=1,
@@ -185,6 +190,7 @@ class Syncs(RuleBasedStateMachine):
         # Contacts that left before the first sync are news when they return.
         for one in self.service.account.lists():
             leave(self.service.account, one.list_id, away)
+        self.late = timedelta(hours=late)
         self.now = FIRST_SYNC + timedelta(seconds=1)
         self.committed: dict[str, dict[Identity, Record]] = defaultdict(dict)
         self.unproved: set[int] = set()
@@ -300,7 +306,7 @@ class Syncs(RuleBasedStateMachine):
         """Check what a complete window claims: all that could be seen, but what is owed."""
         state = self.connection.state(table)
         end = instant(state["synced_to"])
-        now, a_week_ago = self._truth(end), self._truth(end - CYCLE)
+        now = self._truth(end)
         if table == "subscribed_contacts":
             # A contact that came, returned, or slipped through an incremental read this week will
             # arrive with the full read.
@@ -310,11 +316,8 @@ class Syncs(RuleBasedStateMachine):
                 if row.get("AdditionDate", "") > f"{SINCE + DAY:%Y-%m-%d}"
                 and row["ListID"] not in self.unproved
             ]
-        elif table in EVENTS:
-            # Old messages are revisited within a week.
-            recent = self._recent(end)
-            truth = [row for row in now.records(table) if row["MsgID"] in recent]
-            truth += a_week_ago.records(table)
+        elif table in EVENTS or table == "conversation_opens":
+            truth = list(self._promised(table, end))
         else:
             truth = list(now.records(table))
         committed, lists = self.committed[table], state["lists"]
@@ -330,6 +333,19 @@ class Syncs(RuleBasedStateMachine):
         assert not missing, f"{table}: {len(missing)} rows are missing, such as {missing[0]}"
         if table == "messages" and end == outcome.began == outcome.ended:
             self._check_counters(end, owed)
+
+    def _promised(self, table: str, end: datetime) -> Iterator[Record]:
+        """Yield the events that must have arrived: by their delay and the age of their message."""
+        yield from self._truth(end - CYCLE).records(table)
+        tiers = [(DAY, DAY, RECENT)]
+        if not self.late:  # then all rows are as much late, by the lag
+            tiers.append((timedelta(), timedelta(), SETTLING))
+        for period, depth, age in tiers:
+            recent = self._recent(end, age)
+            for row in self._truth(end - period).records(table):
+                is_recent = table == "conversation_opens" or row["MsgID"] in recent
+                if is_recent and self.late <= depth:
+                    yield row
 
     def _check_counters(self, end: datetime, owed: set[tuple[int, ...]]) -> None:
         """Check that recent messages carry the counters of this sync."""
@@ -350,7 +366,7 @@ class Syncs(RuleBasedStateMachine):
             elif has_state(table):
                 assert status == "COMPLETE"
                 assert "running" not in state
-                assert all(is_gone for *_, is_gone in state["owed"])
+                assert all(is_gone for _, _, _, is_gone, *_ in state["owed"])
                 names = [one for one in outcome.warnings if one.startswith(f"{table}: ")]
                 assert names or not state["owed"]
         if outcome.error is None:
@@ -369,14 +385,14 @@ class Syncs(RuleBasedStateMachine):
         """Return what could be seen of visible lists at an instant."""
         return Truth(self.service.account, SINCE, now=now)
 
-    def _recent(self, end: datetime) -> set[int]:
-        """Return the messages that are read on every sync, whether they show a date or not."""
+    def _recent(self, end: datetime, age: timedelta = RECENT) -> set[int]:
+        """Return the messages that were sent in this time, whether they show a date or not."""
         account = self.service.account
         return {
             message.msg_id
             for one in account.lists()
             for message in account.messages(one)
-            if to_datetime(message.sent) >= end - RECENT
+            if to_datetime(message.sent) >= end - age
         }
 
     def _key(self, row: Record) -> tuple[int, ...]:

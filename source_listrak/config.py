@@ -100,9 +100,9 @@ class ListrakConfig(pydantic.BaseModel):
     After changing this, refresh the schema of the connection and the data of these streams."""
 
     lookback_days: int = _option("Lookback window (days)", "incremental", default=7, ge=1, le=30)
-    """Listrak can record an event days after it happened, so each incremental sync reads this many
-    days before the end of the previous sync again. Events recorded even later can be missed until
-    the next full refresh. More days cost more requests and repeat more rows."""
+    """Listrak can record an event days after it happened. Every sync reads the last hour again,
+    each day two days, and each week this many days and the week itself. Events recorded even later
+    can be missed until the next full refresh. More days repeat more rows."""
 
     skip_inactive_messages: bool = _option("Skip inactive messages", "incremental", default=True)
     """Skips messages whose counters are zero: for example, opens are not requested for a message

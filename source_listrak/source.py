@@ -199,12 +199,14 @@ class SourceListrak(cdk.AbstractSource):
             its_own = replace(context, counts=counts)
             streams.append(CLASSES[TABLES[name].sliced_by](TABLES[name], parsed, its_own, plan))
         self._breaker = breaker
+        known = [plan.before for plan in plans.values()]
+        ages = [one.synced_to - one.newest for one in known if one.synced_to and one.newest]
         context.counts.began()
         try:
             with log_progress([*(stream.counts for stream in streams), context.counts], logger):
                 yield from _run(streams, engine)
         finally:
-            if warning := context.watch.warning():
+            if warning := context.watch.warning(min(ages, default=None)):
                 logger.warning(warning)
 
     def interrupt(self) -> None:

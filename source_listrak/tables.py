@@ -17,12 +17,16 @@ from airbyte_cdk import ResourceSchemaLoader
 SlicedBy = Literal["login", "account", "list", "report", "batch", "message", "conversation"]
 
 RECENT = timedelta(days=30)
-"""Messages sent in this time before the last sync are read on every sync: revenue is attributed
-for up to 30 days, and most activity arrives then."""
+"""Counters change for this long after a message was sent, and events are frequent: revenue is
+attributed for up to 30 days (Listrak's help center). Older messages are read weekly, by month."""
 
 SETTLING = timedelta(days=3)
-"""Recipients, links and locations carry no date, so those of messages sent in this time before
-the last sync are read again. UNVERIFIED: three days is the longest throttled send known."""
+"""Sending ends, and most events happen, within this time after a message was sent. UNVERIFIED:
+three days is the longest throttled send known."""
+
+AGES = (timedelta(hours=1), timedelta(days=1), SETTLING)
+"""Recipients have no date, so they are read again at these ages of their message, and at that of
+the lookback window. UNVERIFIED: most sends end within the hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,11 @@ class Table:
     :param constants: further arguments of the request
     :param counter: a counter of the parent; where it is zero, nothing is requested
     :param expected_rows: a counter of the parent that the number of rows cannot be below
-    :param recent: messages sent in this time before the last sync are read on every sync
-    :param monthly: whether older messages are revisited with their month
+    :param recent: messages sent in this time before the last sync are read on every sync; zero:
+        only new ones
+    :param daily: messages sent in this time before the last sync are read every day
+    :param ages: messages are read when they pass these ages
+    :param monthly: whether messages are read every week, with their month
     :param dates: string columns that hold dates
     :param tolerates_empty_pages: whether pages without rows may be followed by pages with rows
     :param rows_can_leave: whether rows vanish while pages are read, so that a pass must be proved
@@ -63,6 +70,8 @@ class Table:
     counter: str | None = None
     expected_rows: str | None = None
     recent: timedelta = RECENT
+    daily: timedelta = timedelta()
+    ages: tuple[timedelta, ...] = ()
     monthly: bool = True
     dates: tuple[str, ...] = ()
     tolerates_empty_pages: bool = False
@@ -92,7 +101,8 @@ def _message_events(name: str, report: str, row: str, date: str, counter: str) -
     dates = ("AdditionDate", date) if name == "unsubs" else (date,)
     return _dated(f"message_{name}", f"ReportRangeMessageContact{report}", row, "message",
                   ("MsgID", "EmailAddress"), date, repeats, added=("MsgID",),
-                  counter=counter, expected_rows=counter, dates=dates)
+                  counter=counter, expected_rows=counter, recent=SETTLING, daily=RECENT,
+                  dates=dates)
 
 
 def _conversation_events(name: str, report: str, date: str, counter: str) -> Table:
@@ -110,7 +120,8 @@ _ALL = (
            "list", ("ContactID", "ListID"), "AdditionDate", added=("ListID",), rows_can_leave=True),
     Table("message_sends", "ReportMessageContactSent", "WSMessageRecipient", "message",
           ("MsgID", "EmailAddress"), "MsgID", added=("MsgID",), paged=True,
-          expected_rows="DeliverCount", recent=SETTLING, monthly=False, tolerates_empty_pages=True),
+          expected_rows="DeliverCount", recent=timedelta(), ages=AGES, monthly=False,
+          tolerates_empty_pages=True),
     _message_events("bounces", "Bounces", "WSContactBounce", "BounceDate", "BounceCount"),
     _message_events("opens", "Open", "WSContactOpen", "OpenDate", "OpenCount"),
     _message_events("reads", "Read", "WSContactRead", "ReadDate", "ReadCount"),
@@ -133,10 +144,10 @@ _ALL = (
     Table("message_analytics", "GetMessageAnalyticsInformation", "WSMessageAnalyticsInformation",
           "batch", ("MsgID",), "SendDate"),
     Table("message_links", "ReportMessageLinkClick", "WSMessageLink", "message",
-          ("MsgID", "LinkID"), "MsgID", paged=True, recent=SETTLING),
+          ("MsgID", "LinkID"), "MsgID", paged=True, recent=timedelta(), daily=SETTLING),
     *(Table(f"message_{name.lower()}_locations", f"ReportMessageLocation{name}",
             f"WSMessageLocation{name}", "message", ("MsgID", "CountryID", "RegionID"), "MsgID",
-            paged=True, counter=f"{name}Count", recent=SETTLING)
+            paged=True, counter=f"{name}Count", recent=timedelta(), daily=SETTLING)
       for name in ("Open", "Read", "Click")),
     Table("conversations", "ReportListConversationActivity", "WSConversationActivity", "report",
           ("ListID", "ConversationID"), constants=_TERMINATED),

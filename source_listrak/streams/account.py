@@ -28,9 +28,15 @@ class AccountStream(ListrakStream):
         # A list that has appeared has rows since the start date.
         is_covered = set(self.plan.before.lists).issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None
-        only = self.config.list_ids
-        subject, arguments = ("account", ACCOUNT), self.span(read_to)
-        yield Slice((ACCOUNT,), subject, arguments, read_to=read_to, only_lists=only)
+        start = self.plan.start(ACCOUNT) if read_to else self.plan.before.since
+        yield Slice(
+            (ACCOUNT,),
+            ("account", ACCOUNT),
+            self.span(start),
+            start=start,
+            read_to=read_to,
+            only_lists=self.config.list_ids,
+        )
 
 
 class LoginStream(AccountStream):

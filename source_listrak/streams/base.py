@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airbyte_cdk.sources.streams.http import HttpStream
@@ -132,15 +132,15 @@ class ListrakStream(HttpStream):
         try:
             for key in sorted(plan.deferred):
                 if len(key) > 1 and key[0] in lists and not plan.is_postponed(key):
-                    yield self.make_slice(key, plan.deferred[key].read_to)
+                    one = plan.deferred[key]
+                    yield self.make_slice(key, one.start, one.read_to, one.expected_rows)
             for list_id in plan.lists_to_read(lists):
                 try:
                     yield from self.slices_of(list_id)
                 except faults.ListrakError as error:
                     if error.fault.action is faults.Action.STOP:
                         raise
-                    of_list = Slice((list_id,), ("list", list_id), read_to=plan.read_to(list_id))
-                    yield FailedSlice(of_list, error)
+                    yield FailedSlice(self.list_slice(list_id), error)
         finally:
             # No rows that were fetched for this table may wait for a slice any more.
             if self.name in self.context.reports:
@@ -151,7 +151,7 @@ class ListrakStream(HttpStream):
 
         :raises ListrakError: they could not be found out
         """
-        yield self.make_slice((list_id,), self.plan.read_to(list_id))
+        yield self.list_slice(list_id)
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice that is not paged."""
@@ -171,32 +171,50 @@ class ListrakStream(HttpStream):
         """Return the lists of this sync, ascending."""
         return self.plan.list_ids(row["ListID"] for row in self.context.lists)
 
+    @property
+    def newest(self) -> datetime | None:
+        """The date of the newest row; of the newest message where rows have no date.
+
+        A row that arrives hours after the window's end was as much newer then.
+        """
+        watch = self.context.watch
+        if self.table.cursor in (None, self.table.id_column):
+            return watch.latest.get("messages")
+        age = watch.ages.get(self.name)
+        return None if age is None else self.plan.end - max(age, timedelta())
+
+    def list_slice(self, list_id: int) -> Slice:
+        """Return the slice of a list, read from where its tiers begin."""
+        return self.make_slice((list_id,), self.plan.start(list_id), self.plan.read_to(list_id))
+
     def make_slice(
-        self, key: Key, read_to: datetime | None = None, expected_rows: int = 0
+        self, key: Key, start: datetime, read_to: datetime | None, expected_rows: int = 0
     ) -> Slice:
         """Return the slice of a list, message or conversation.
 
         :param key: (list,), (list, message) or (list, conversation)
-        :param read_to: until when it was read
+        :param start: the instant from which it is read
+        :param read_to: how far it was read before; None: never
         :param expected_rows: rows that it has at least
         """
         parent = {self.table.id_column: key[-1]}
         return Slice(
             key=key,
             subject=("list" if len(key) == 1 else self.table.sliced_by, key[-1]),
-            arguments=parent | self.span(read_to),
+            arguments=parent | self.span(start),
             added=parent if self.table.id_column in self.table.added else {},
+            start=start,
             read_to=read_to,
             expected_rows=expected_rows,
         )
 
-    def span(self, read_to: datetime | None) -> dict[str, Any]:
-        """Return the arguments for rows dated from where a read ended to the window's end."""
+    def span(self, start: datetime) -> dict[str, Any]:
+        """Return the arguments for rows dated from an instant to the window's end."""
         if not self.table.ranged:
             return {}
         zone = self.config.zone
         return {
-            "StartDate": wall_start(self.plan.start(read_to), zone),
+            "StartDate": wall_start(start, zone),
             "EndDate": wall_end(self.plan.end, zone) + MARGIN,
         }
 
@@ -224,7 +242,7 @@ class ListrakStream(HttpStream):
         for row in page.rows:
             row.update(slice_.added)
         if self.table.cursor not in (None, self.table.id_column):
-            self.context.watch.see(page.rows, self.table.cursor)
+            self.context.watch.see(self.name, page.rows, self.table.cursor)
         return page
 
     def _warn_of_changes(self, page: rows.Page) -> None:

@@ -38,8 +38,9 @@ class ListStream(ListrakStream):
             and self.table.rows_can_leave
             and windows.next_due((list_id,), read_to, self.plan.end)
         ):
-            read_to = None
-        yield self.make_slice((list_id,), read_to)
+            yield self.make_slice((list_id,), self.plan.before.since, None)
+        else:
+            yield self.list_slice(list_id)
 
     def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         """Return all removals of the days around now; None where they cannot be read.
@@ -120,8 +121,7 @@ class AnalyticsStream(ListStream):
         find = windows.cohort_of(self.plan.due_cohorts(list_id, self.table), self.config.zone)
         parents = self.context.reports["messages"].parent_rows(list_id)
         found = [parent[0] for parent in parents if find(parent[1]) is not None]
-        slice_ = self.make_slice((list_id,), self.plan.read_to(list_id))
-        yield replace(slice_, arguments={"MsgIDs": found})
+        yield replace(self.list_slice(list_id), arguments={"MsgIDs": found})
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""

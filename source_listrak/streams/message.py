@@ -32,7 +32,7 @@ class MessageStream(ListrakStream):
                 continue  # what is deferred came first, or is not due
             if counter(row) == 0 and self.config.skip_inactive_messages:
                 continue
-            yield self.make_slice(key, cohort.read_to, expected_rows(row))
+            yield self.make_slice(key, cohort.start, self.plan.read_to(list_id), expected_rows(row))
 
     def _counter(self, list_id: int, name: str | None) -> Callable[[Sequence[int]], int]:
         """Return a function from a row of the report to a counter of it, UNKNOWN without one."""

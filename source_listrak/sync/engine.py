@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from airbyte_cdk import AirbyteTracedException, Cursor, InMemoryMessageRepository, Record
@@ -34,6 +35,11 @@ class SlicedStream(PageSource, Protocol):
     @property
     def plan(self) -> StreamPlan:
         """The window of this stream."""
+        ...
+
+    @property
+    def newest(self) -> datetime | None:
+        """The date of the newest row seen in this sync."""
         ...
 
     def list_ids(self) -> list[int]:
@@ -271,7 +277,10 @@ class SliceCursor(Cursor, PartitionGenerator):
         reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._error
         if reason is not None:
             raise reason
-        deferred, failures = self._ledger.close(), list(self._ledger.failures.values())
+        deferred, failures = (
+            self._ledger.close(self._stream.newest),
+            list(self._ledger.failures.values()),
+        )
         if len(deferred) > DEFERRED_LIMIT:
             raise AirbyteTracedException(
                 message=f"{len(deferred):,} reports of {name} could not be read, more than the "

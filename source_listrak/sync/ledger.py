@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from source_listrak.soap.faults import Action
 from source_listrak.sync.plan import StreamPlan
@@ -37,6 +38,7 @@ class Ledger:
         self._to, self._open = plan.running.to, set(plan.running.open)
         self._deferred = dict(plan.deferred)
         self._has_finished = self._is_closed = False
+        self._newest: datetime | None = None
         self._lock = threading.Lock()
 
     def begin(self, key: Key) -> bool:
@@ -73,10 +75,12 @@ class Ledger:
             all_refused = all(one.calls_for(Action.REFUSED) for one in first)
             return not self._has_finished and len(first) == REFUSALS_LIMIT and all_refused
 
-    def close(self) -> Mapping[Key, Deferred]:
+    def close(self, newest: datetime | None) -> Mapping[Key, Deferred]:
         """Complete the window and return what is deferred: what failed, and what was postponed.
 
         More than `DEFERRED_LIMIT` slices are returned, but leave the window open.
+
+        :param newest: the date of the newest row seen in this sync
         """
         with self._lock:
             deferred = {
@@ -87,10 +91,12 @@ class Ledger:
             for key, one in self.failures.items():
                 before = self._plan.deferred.get(key)
                 noticed = before.noticed if before else self._plan.end
-                is_gone = one.calls_for(Action.SKIP)
-                deferred[key] = Deferred(key, one.slice.read_to, noticed, is_gone)
+                is_gone, read = one.calls_for(Action.SKIP), one.slice
+                deferred[key] = Deferred(
+                    key, read.read_to, noticed, is_gone, read.start, read.expected_rows
+                )
             if len(deferred) <= DEFERRED_LIMIT:
-                self._deferred, self._is_closed = deferred, True
+                self._deferred, self._is_closed, self._newest = deferred, True, newest
             return deferred
 
     def state(self) -> StreamState:
@@ -103,4 +109,4 @@ class Ledger:
             if len(found) > DEFERRED_LIMIT:
                 to = found[DEFERRED_LIMIT - 1]
             done = None if self._is_closed else (to, tuple(found[:DEFERRED_LIMIT]))
-        return self._plan.state(self._lists, deferred, done)
+        return self._plan.state(self._lists, deferred, done, self._newest)

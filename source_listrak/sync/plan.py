@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from source_listrak.config import ListrakConfig
 from source_listrak.sync import windows
-from source_listrak.sync.state import Deferred, Done, Key, Running, StreamState
+from source_listrak.sync.state import NO_START, Deferred, Done, Key, Running, StreamState
 from source_listrak.tables import Table
 
 GONE_FOR_LONG = timedelta(days=30)
@@ -44,22 +45,53 @@ class StreamPlan:
         return sorted(one for one in visible if not lists or one in lists)
 
     def read_to(self, list_id: int) -> datetime | None:
-        """Return until when a list was read; None: never."""
+        """Return how far a list was read; None: never."""
         deferred = self.deferred.get((list_id,))
         if deferred is not None:
             return deferred.read_to
         return self.before.synced_to if list_id in self.before.lists else None
 
-    def start(self, read_to: datetime | None) -> datetime:
-        """Return from when events are read that were read until `read_to`."""
+    def start(self, list_id: int, *, weekly: bool = True) -> datetime:
+        """Return the instant from which a list, the account or a conversation is read.
+
+        :param weekly: whether the weekly tier of the list applies
+        """
+        read_to = self.read_to(list_id)
         if read_to is None:
-            return self.running.since
-        return max(self.before.since, read_to - self.lookback)
+            deferred = self.deferred.get((list_id,))
+            return min(deferred.start, self.before.since) if deferred else self.before.since
+        always = self._newest(list_id, read_to) - windows.OVERLAP
+        tiers = [windows.DAILY, self._weekly] if weekly else [windows.DAILY]
+        due = [self._due(tier, (list_id,), read_to) for tier in tiers]
+        return max(self.before.since, min([always, *filter(None, due)]))
+
+    @property
+    def _weekly(self) -> windows.Tier:
+        return windows.Tier(windows.CYCLE, self.lookback)
+
+    def _due(self, tier: windows.Tier, key: Key, read_to: datetime) -> datetime | None:
+        """Return the instant from which a tier reads a key, None if it is not due.
+
+        If the service's reports lag or the time zone is wrong, all dates are late; the newest row
+        shows by how much.
+        """
+        start = tier.start(key, read_to, self.end)
+        return start and start - (read_to - self._newest(key[0], read_to))
+
+    def _newest(self, list_id: int, read_to: datetime) -> datetime:
+        """Return the date of the newest row seen, at most a day before the list was read."""
+        deferred, oldest = self.deferred.get((list_id,)), read_to - windows.DAY
+        newest = min(read_to, self.before.newest or oldest)
+        return max(oldest, min(newest, deferred.start) if deferred else newest)
+
+    def is_lasting(self, deferred: Deferred) -> bool:
+        """Return whether a slice has failed in every sync for so long that it counts as gone."""
+        return self.end - deferred.noticed > GONE_FOR_LONG
 
     def is_postponed(self, key: Key) -> bool:
         """Return whether a slice that has been gone for long is not due in this sync."""
         deferred = self.deferred.get(key)
-        if not deferred or not deferred.gone or self.end - deferred.noticed <= GONE_FOR_LONG:
+        if not deferred or not deferred.gone or not self.is_lasting(deferred):
             return False
         after = self.before.synced_to or deferred.noticed
         return windows.next_due(key, after, self.end) is None
@@ -72,49 +104,58 @@ class StreamPlan:
     def due_cohorts(self, list_id: int, table: Table) -> list[windows.Cohort]:
         """Return which messages of a list this sync reads, ascending by the date they were sent.
 
-        Recent messages are read on every sync, from `read_to` on. Older ones are revisited by
-        month of sending, each (list, month) once in a `CYCLE`, when one of its instants lies in
-        (read_to, end]::
+        Each message is read by age, counted back from `read_to`, the previous sync's end. Those of
+        a month share the instants of the weekly tier, whatever their age, so that no message
+        misses one when it grows older::
 
-            instants of one month     ┊     ●──────────CYCLE────────────●                    ●
-                                      ┊  previous                     due
-            ──────────────────────────┴──────┴──┬───────────────────────┴──┬───────▶ time
-                                             read_to                      end
-                                      └ lookback ┘
-            its activity is read from [previous − lookback .............. end)
-
-        The previous instant was not after `read_to`, so the sync that was due then read up to its
-        own window's end, which lies after that instant: nothing lies between the two windows,
-        whatever the gap between the syncs. What was recent at the last sync was read up to
-        `read_to`, too.
+            sent     ┊ month ┊ month ┊ month ┊ month    daily          recent        new
+            ─────────┴───────┴───────┴───────┴───────────┴───────────────┴───────────┴───▶ time
+            due by      ◆       ◆       ◆       ◆        ●             always       end
         """
-        read_to, zone = self.read_to(list_id), self.zone
-        start = windows.wall_start((self.before if read_to else self.running).since, zone)
-        last = windows.wall_end(self.end, zone) + windows.MARGIN
+        read_to, end, zone = self.read_to(list_id), self.end, self.zone
+        start, window = self.start(list_id, weekly=not table.monthly), windows.Window.of
+        last = end + windows.MARGIN
         if read_to is None:
-            return [windows.Cohort(windows.Window(start, last), None)]
-        border = max(start, windows.wall_start(read_to - max(table.recent, self.lookback), zone))
+            return [windows.Cohort(window(start, last, zone), start)]
+        is_daily = windows.DAILY.start((list_id,), read_to, end) is not None
+        recent = read_to - (max(table.recent, table.daily) if is_daily else table.recent)
+        recent = min(recent, self._newest(list_id, read_to))
+        ages = {*table.ages, self.lookback} if table.ages else ()
+        spans = [window(recent, last, zone)]
+        spans += [window(read_to - age, end - age, zone) for age in ages]
+        since = windows.wall_start(self.before.since, zone)
+        months = windows.months(since, spans[0].end) if table.monthly else []
+        edges = sorted({*months, *(max(edge, since) for span in spans for edge in span)})
         found = []
-        while table.monthly and start < border:
-            end = min(windows.next_month(start), border)
-            due = windows.next_due((list_id, start.year, start.month), read_to, self.end)
-            if due is not None:
-                found.append(windows.Cohort(windows.Window(start, end), due - windows.CYCLE))
-            start = end
-        return [*found, windows.Cohort(windows.Window(border, last), read_to)]
+        for low, high in itertools.pairwise(edges):
+            starts = [start] if any(one.start <= low < one.end for one in spans) else []
+            if table.monthly:
+                month = self._due(self._weekly, (list_id, low.year, low.month), read_to)
+                starts += [max(self.before.since, month)] if month else []
+            if starts:
+                found.append(windows.Cohort(windows.Window(low, high), min(starts)))
+        return found
 
     def state(
-        self, lists: Iterable[int], deferred: Iterable[Deferred], done: Done | None
+        self,
+        lists: Iterable[int],
+        deferred: Iterable[Deferred],
+        done: Done | None,
+        newest: datetime | None = None,
     ) -> StreamState:
         """Return the state of the window: running, or complete, when it collapses to one instant.
 
         :param lists: the lists of this window
         :param done: what is done of it; None: all
+        :param newest: the date of the newest row seen in this sync
         """
         listed = tuple(sorted(lists))
         before = self.before.model_copy(update={"owed": tuple(deferred)})
         if done is None:
-            return before.model_copy(update={"synced_to": self.end, "lists": listed})
+            latest = max(filter(None, (newest, before.newest)), default=None)
+            complete = {"synced_to": self.end, "lists": listed}
+            complete["newest"] = latest and min(self.end, latest)
+            return before.model_copy(update=complete)
         to, open_keys = done
         running = self.running.model_copy(update={"lists": listed, "to": to, "open": open_keys})
         return before.model_copy(update={"running": running})
@@ -156,11 +197,23 @@ def make_plan(
         remarks.append(f"Resuming the window that ends {running.end:%Y-%m-%dT%H:%M:%SZ}.")
     floor = running.since
     if synced_to is not None and config.start_date is None:
-        floor = max(before.since, min(floor, config.since(synced_to) - windows.CYCLE - lookback))
-    covered = {"since": floor, "synced_to": synced_to, "lists": before.lists}
-    deferred = {one.key: one for one in before.owed}
+        oldest = min([synced_to, *(one.read_to for one in before.owed if one.read_to)])
+        floor = max(before.since, min(floor, config.since(oldest) - windows.CYCLE - lookback))
+    covered = before.model_dump(include={"lists", "newest"})
+    covered |= {"since": floor, "synced_to": synced_to}
+    deferred = {one.key: _with_start(one, config, before.since) for one in before.owed}
     plan = StreamPlan(nothing.model_copy(update=covered), running, deferred, lookback, config.zone)
     return plan, remarks
+
+
+def _with_start(deferred: Deferred, config: ListrakConfig, since: datetime) -> Deferred:
+    """Return a deferred slice with its start, also if version 0.2.0 deferred it without one."""
+    if deferred.start > NO_START:
+        return deferred
+    start = min(since, config.since(deferred.noticed))
+    if deferred.read_to is not None:
+        start = max(start, deferred.read_to - timedelta(days=config.lookback_days))
+    return deferred._replace(start=start)
 
 
 def _restart_reason(state: StreamState, config: ListrakConfig, since: datetime) -> str:

@@ -27,10 +27,13 @@ _SUMMARY = (
 )
 """The parts of a summary, each with the count without which it is left out."""
 
-_TOLERANCE = timedelta(hours=1)
-"""How far in the future a date may lie: a clock can be a little off."""
+_HOUR = timedelta(hours=1)
+"""How far in the future a date may be: a clock can be a little off."""
 
-_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+_LAG_TOLERANCE = timedelta(minutes=20)
+"""How much older than a whole number of hours the newest row may be, to suggest a time zone."""
+
+_DATE_LENGTH = len("2024-01-01T00:00:00.000000Z")
 
 _COMMON_ZONES = (
     "America/Los_Angeles",
@@ -133,7 +136,7 @@ def log_progress(streams: Sequence[StreamCounts], logger: logging.Logger) -> Ite
 
 
 class ZoneWatch:
-    """Notices dates in the future of the configured zone, which show that the zone is wrong.
+    """Notes the newest row of each table, and what it reveals about the time zone.
 
     :param now: returns the present instant in UTC, since what happens during a long sync is read
         by it, too
@@ -142,32 +145,49 @@ class ZoneWatch:
     def __init__(self, zone: ZoneInfo, now: Callable[[], datetime]) -> None:
         self._zone = zone
         self._now = now
-        self._ahead = _TOLERANCE
-        self._limit = f"{now() + _TOLERANCE:{_FORM}}"
-        """Dates up to here need no closer look, which costs more than all else."""
+        self.latest: dict[str, datetime] = {}
+        """The newest date of each table."""
+        self._latest: dict[str, str] = {}
+        self.ages: dict[str, timedelta] = {}
+        """The least age that a row of a table had when it arrived; negative: in the future."""
 
-    def see(self, rows: Iterable[Mapping[str, Any]], column: str) -> None:
+    def see(self, table: str, rows: Iterable[Mapping[str, Any]], column: str) -> None:
         """Look at a column of dates, in the connector's form; other texts are passed over."""
         dates = (row.get(column) or "" for row in rows)
-        latest = max((date for date in dates if len(date) == len(self._limit)), default="")
-        if latest > self._limit:
+        latest = max((date for date in dates if len(date) == _DATE_LENGTH), default="")
+        # Only a newer date is parsed, which costs more than all else.
+        if latest > self._latest.get(table, ""):
             with suppress(ValueError):  # a string column that holds no date
-                ahead = datetime.strptime(latest, "%Y-%m-%dT%H:%M:%S.%f%z") - self._now()
-                self._ahead, self._limit = max(self._ahead, ahead), latest
+                date = datetime.fromisoformat(latest.replace("Z", "+00:00"))
+                age = self._now() - date
+                self.ages[table] = min(age, self.ages.get(table, age))
+                self.latest[table], self._latest[table] = date, latest
 
-    def warning(self) -> str | None:
-        """Return one sentence when dates lie in the future by more than an hour."""
-        if self._ahead == _TOLERANCE:
-            return None
-        now = self._now()
-        latest = _clock(now + self._ahead, self._zone)
-        fitting = [name for name in _COMMON_ZONES if _clock(now, ZoneInfo(name)) >= latest]
-        advice = f"{fitting[0]} would fit" if fitting else "check it"
-        return (
-            f"Dates lie up to {self._ahead.total_seconds() / 3600:.1f} hours in the future of the "
-            f"configured time zone {self._zone.key}, which is probably wrong: {advice}."
-        )
+    def warning(self, age_before: timedelta | None) -> str | None:
+        """Return one sentence if the time zone seems to be wrong.
+
+        :param age_before: the age of the newest row of any table at the previous sync's end
+        """
+        newest = min(self.ages.values(), default=timedelta())
+        hours = newest / _HOUR
+        if hours < -1:
+            now = self._now()
+            needed = _offset(self._zone, now) - newest
+            fitting = [name for name in _COMMON_ZONES if _offset(ZoneInfo(name), now) >= needed]
+            advice = f"{fitting[0]} would fit" if fitting else "check it"
+            return (
+                f"Dates lie up to {-hours:.1f} hours in the future of the configured time zone "
+                f"{self._zone.key}, which is probably wrong: {advice}."
+            )
+        lag = math.floor(hours)
+        ages = (newest, age_before or timedelta())
+        if lag > 0 and all(timedelta() <= age - lag * _HOUR < _LAG_TOLERANCE for age in ages):
+            return (
+                f"The newest row is {lag} hours old, as in the previous sync. Either Listrak's "
+                f"reports lag, or the account's time zone is {lag} hours west of {self._zone.key}."
+            )
+        return None
 
 
-def _clock(instant: datetime, zone: ZoneInfo) -> datetime:
-    return instant.astimezone(zone).replace(tzinfo=None)
+def _offset(zone: ZoneInfo, instant: datetime) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta()

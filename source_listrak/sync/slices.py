@@ -10,7 +10,7 @@ from typing import Any
 from airbyte_cdk import AirbyteTracedException
 
 from source_listrak.soap.faults import Action, ListrakError
-from source_listrak.sync.state import Key
+from source_listrak.sync.state import NO_START, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Slice:
     :param subject: the list, message or conversation that it is about; None: the login
     :param arguments: of the request, except the page number
     :param added: columns that the connector adds
+    :param start: the instant from which it is read
     :param read_to: how far it was read before; None: never
     :param expected_rows: the least rows of a full read, according to its counter
     :param only_lists: rows of other lists are not emitted; None: all are
@@ -30,6 +31,7 @@ class Slice:
     subject: tuple[str, int] | None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     added: Mapping[str, Any] = field(default_factory=dict)
+    start: datetime = NO_START
     read_to: datetime | None = None
     expected_rows: int = 0
     only_lists: Collection[int] | None = None

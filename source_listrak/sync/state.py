@@ -18,7 +18,8 @@ DEFERRED_LIMIT = 10_000
 
 
 def _as_utc(instant: datetime) -> str:
-    return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime, which writes years before 1000 with fewer digits.
+    return instant.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 Instant = Annotated[AwareDatetime, PlainSerializer(_as_utc, when_used="json")]
@@ -31,6 +32,9 @@ Done = tuple[Key | None, tuple[Key, ...]]
 """What is done of a window: all slices up to the first key, except the others; None: none."""
 
 
+NO_START = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
 class Deferred(NamedTuple):
     """A slice that could not be read.
 
@@ -38,12 +42,16 @@ class Deferred(NamedTuple):
     :param read_to: how far it was read; None: never
     :param noticed: since when it is deferred
     :param gone: whether the service answers 404, so that it may never come back
+    :param start: the instant from which it must be read; `NO_START` if version 0.2.0 deferred it
+    :param expected_rows: the least rows of a full read, according to its counter
     """
 
     key: Key
     read_to: Instant | None
     noticed: Instant
     gone: bool
+    start: Instant = NO_START
+    expected_rows: int = 0
 
 
 class Running(BaseModel, frozen=True):
@@ -82,6 +90,8 @@ class StreamState(BaseModel, frozen=True):
     :param test_messages: whether test messages were read
     :param time_zone: the zone in which the dates were read
     :param synced_to: all before this instant was read, of `lists`, but what is deferred
+    :param newest: the date of the newest row seen, at most `synced_to`; of the newest message where
+        rows have no date
     :param owed: what is deferred
     """
 
@@ -90,6 +100,7 @@ class StreamState(BaseModel, frozen=True):
     test_messages: bool
     time_zone: str
     synced_to: Instant | None = None
+    newest: Instant | None = None
     lists: tuple[int, ...] = ()
     running: Running | None = None
     owed: Annotated[tuple[Deferred, ...], Field(max_length=2 * DEFERRED_LIMIT)] = ()

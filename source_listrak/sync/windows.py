@@ -2,15 +2,25 @@
 
 Instants are aware datetimes in UTC. Listrak compares and writes wall-clock times of the account's
 time zone without an offset, so requests carry wall-clock times: naive datetimes, here and in
-requests only::
+requests only.
 
-            previous sync                                   this sync
-     ──────────┬──────────────┬───────────────────────────────┬─────────────┬──▶ time
-       synced_to − lookback   synced_to                  window_end     + MARGIN
-               └──────────────┴─────────── requested ─────────┴─────────────┘
+Events are recorded late, some by minutes, some by days. Re-reading days in every sync would cost
+many times what is new, so each depth has its own period: **an event recorded late by d arrives
+within about another d.** A sync reads to the depth of the deepest tier that is due::
 
-The window's end is the start of this sync. What is requested ends a day later, so that neither a
-wrong time zone nor a clock that is off hides what has already happened.
+    one key (a list; the account; a list and month)          ● day-phase    ◆ week-phase
+          ◆        ●        ●        ●        ●        ●        ●        ◆        ●
+    ──────┼────────┼────────┼────────┼────────┼────────┼────────┼────────┼────────┼──▶ time
+                      always: ┤newest row seen − OVERLAP … end┤
+                 daily:   ┤first ● − DAY − DAY … end┤
+    weekly: ┤first ◆ − CYCLE − lookback_days … end┤
+
+A tier is due in a sync if an instant of its key lies in (read_to, end], where read_to is the end of
+the previous sync. The tier's previous visit was due at the instant before, so it read at least up
+to that instant; an event that it could not see was recorded later, and the depth covers its delay.
+
+What is requested ends a day after the window, so that neither a wrong time zone nor a clock that is
+off hides what has already happened.
 """
 
 from __future__ import annotations
@@ -23,7 +33,16 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 CYCLE = timedelta(days=7)
-"""How often what is old is read again: the messages of an old month, all contacts of a list."""
+"""The period of the weekly tier; all contacts of a list are read as often."""
+
+DAY = timedelta(days=1)
+"""The period and the depth of the daily tier, and the longest delay of a whole table that the
+always tier follows. A wrong time zone shifts all rows by up to 14 hours. UNVERIFIED for delays of
+the service itself."""
+
+OVERLAP = timedelta(hours=1)
+"""How far before the newest row the always tier reads, since rows can be recorded out of order.
+UNVERIFIED; what is later than this waits for the daily tier."""
 
 MARGIN = timedelta(days=1)
 """How far after the window's end a request reaches: more than any two time zones of the Americas,
@@ -33,6 +52,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 LONGEST_SPAN = timedelta(weeks=53)
 """The span of one request for messages, which the API does not page: a year and its margin."""
+
+NEARBY = timedelta(days=31)
+"""A gap that is cheaper to read than a further request: the messages of a month are few rows."""
 
 
 def wall_start(instant: datetime, zone: ZoneInfo) -> datetime:
@@ -80,15 +102,20 @@ class Window(NamedTuple):
     start: datetime
     end: datetime
 
+    @classmethod
+    def of(cls, start: datetime, end: datetime, zone: ZoneInfo) -> Window:
+        """Return the window that covers the time between two instants."""
+        return cls(wall_start(start, zone), wall_end(end, zone))
+
 
 def merge(windows: Iterable[Window]) -> list[Window]:
-    """Return the union of windows, ascending, each at most `LONGEST_SPAN` long.
+    """Return windows that cover all the given ones, ascending, each at most `LONGEST_SPAN` long.
 
-    Windows that touch become one, so that months that are due together are one request.
+    Windows with a gap of less than `NEARBY` become one request; the rows of the gap are dropped.
     """
     merged: list[Window] = []
     for window in sorted(windows):
-        if merged and window.start <= merged[-1].end:
+        if merged and window.start - merged[-1].end < NEARBY:
             merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
         else:
             merged.append(window)
@@ -99,27 +126,41 @@ def merge(windows: Iterable[Window]) -> list[Window]:
     ]
 
 
-def next_due(key: tuple[int, ...], after: datetime, until: datetime) -> datetime | None:
+def next_due(
+    key: tuple[int, ...], after: datetime, until: datetime, period: timedelta = CYCLE
+) -> datetime | None:
     """Return the first instant in (after, until] at which `key` is due, None without one.
 
-    Each key has instants of its own, one `CYCLE` apart, so that every sync revisits about the
+    Each key has instants of its own, one period apart, so that every sync revisits about the
     same number of keys.
     """
-    cycle = int(CYCLE.total_seconds())
-    phase = zlib.crc32(repr(key).encode()) % cycle
+    seconds = int(period.total_seconds())
+    phase = zlib.crc32(repr(key).encode()) % seconds
     last = int(after.timestamp())
-    due = datetime.fromtimestamp(last - (last - phase) % cycle + cycle, timezone.utc)
+    due = datetime.fromtimestamp(last - (last - phase) % seconds + seconds, timezone.utc)
     return due if due <= until else None
 
 
-class Cohort(NamedTuple):
-    """The messages that a list sent in a span, and until when their activity was read.
+class Tier(NamedTuple):
+    """How often a key is read again, and how late an event may be recorded to be found then."""
 
-    :param read_to: an instant; None: nothing of them was read
-    """
+    period: timedelta
+    depth: timedelta
+
+    def start(self, key: tuple[int, ...], read_to: datetime, end: datetime) -> datetime | None:
+        """Return from when a sync reads a key that is due in (read_to, end], else None."""
+        due = next_due(key, read_to, end, self.period)
+        return due and due - self.period - self.depth
+
+
+DAILY = Tier(DAY, DAY)
+
+
+class Cohort(NamedTuple):
+    """The messages that a list sent in a span, and the instant from which their events are read."""
 
     span: Window
-    read_to: datetime | None
+    start: datetime
 
 
 def cohort_of(found: list[Cohort], zone: ZoneInfo) -> Callable[[int], Cohort | None]:
@@ -128,7 +169,7 @@ def cohort_of(found: list[Cohort], zone: ZoneInfo) -> Callable[[int], Cohort | N
     It takes microseconds since 1970. A negative number is no date: such a message may come with
     any of the spans, so it belongs to the cohort that reads furthest back.
     """
-    furthest = min(found, key=lambda cohort: cohort.read_to or _EPOCH)
+    furthest = min(found, key=lambda cohort: cohort.start)
     edges = [to_micros(instant_of(edge, zone)) for cohort in found for edge in cohort.span]
 
     def find(sent: int) -> Cohort | None:
@@ -140,7 +181,9 @@ def cohort_of(found: list[Cohort], zone: ZoneInfo) -> Callable[[int], Cohort | N
     return find
 
 
-def next_month(wall: datetime) -> datetime:
-    """Return the start of the month after a wall-clock time."""
-    first = wall.replace(day=1, hour=0, minute=0, second=0)
-    return (first + timedelta(days=32)).replace(day=1)
+def months(start: datetime, end: datetime) -> list[datetime]:
+    """Return `start` and the first instant of each later month before `end`, in wall-clock time."""
+    found, month = [start], start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while (month := (month + timedelta(days=32)).replace(day=1)) < end:
+        found.append(month)
+    return found

@@ -66,6 +66,8 @@ class FakeStream:
         self._failing = failing or {}
         self._expected_rows = expected_rows
 
+    newest = NOW
+
     def list_ids(self) -> list[int]:
         return self.plan.list_ids(LISTS)
 

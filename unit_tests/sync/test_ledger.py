@@ -56,7 +56,7 @@ def closed(
                 ledger.fail(failures[key])
             else:
                 ledger.finish(key)
-    ledger.close()
+    ledger.close(None)
     return ledger.state()
 
 

@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from source_listrak.config import DEFAULT_HISTORY, ListrakConfig
+from source_listrak.sync import windows
 from source_listrak.sync.plan import GONE_FOR_LONG, StreamPlan, make_plan
 from source_listrak.sync.state import Deferred, Key, StreamState, load
-from source_listrak.sync.windows import CYCLE, cohort_of, to_micros
+from source_listrak.sync.windows import CYCLE, OVERLAP, cohort_of, next_due, to_micros
 from source_listrak.tables import TABLES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -58,10 +60,11 @@ def completed(
     at: datetime = NOW - DAY,
     lists: Iterable[int] = (1, 2),
     owed: Iterable[Deferred] = (),
+    newest: datetime | None = None,
     **values: Any,
 ) -> StreamState:
     """Return the state after a complete sync at an instant."""
-    return stored(plan(before, now=at, **values).state(lists, owed, None))
+    return stored(plan(before, now=at, **values).state(lists, owed, None, newest))
 
 
 def cut(
@@ -79,7 +82,7 @@ def cut(
 
 def starts(made: StreamPlan, list_id: int = 1) -> datetime:
     """Return from when a list is read."""
-    return made.start(made.read_to(list_id))
+    return made.start(list_id)
 
 
 def is_restarted(made: StreamPlan, since: datetime = START) -> bool:
@@ -101,14 +104,59 @@ def test_a_first_sync_reads_everything_since_the_start_date() -> None:
     assert first.list_ids([9, 3]) == [3, 9]
 
 
-def test_the_next_sync_reads_since_the_last_one_and_the_lookback() -> None:
-    second = plan(completed(), lookback_days=2)
-    assert second.read_to(1) == NOW - DAY
-    assert starts(second) == NOW - 3 * DAY
+def quiet(list_id: int = 1) -> datetime:
+    """Return an instant after which neither the day nor the week of a list is due in an hour."""
+    for hour in range(48):
+        instant = NOW - DAY + hour * HOUR
+        if not any(next_due((list_id,), instant, instant + HOUR, one) for one in (DAY, CYCLE)):
+            return instant
+    raise AssertionError("every hour is due")
 
 
-def test_the_lookback_never_reaches_before_the_start_date() -> None:
-    assert starts(plan(completed(at=START + DAY), lookback_days=30)) == START
+@pytest.mark.parametrize(
+    ("newest", "expected"),
+    [
+        (timedelta(), timedelta()),
+        (3 * HOUR, 3 * HOUR),  # the reports lag
+        (-3 * HOUR, timedelta()),  # a date in the future counts as the sync's end
+        (9 * DAY, DAY),  # nothing happens
+        (None, DAY),  # version 0.2.0 did not note it
+    ],
+)
+def test_the_next_sync_reads_since_an_hour_before_the_newest_row(
+    newest: timedelta | None, expected: timedelta
+) -> None:
+    at = quiet()
+    state = completed(at=at, newest=None if newest is None else at - newest)
+    second = plan(state, now=at + HOUR)
+    assert second.read_to(1) == at
+    assert starts(second) == at - expected - OVERLAP
+
+
+def test_a_row_that_is_older_than_the_newest_one_does_not_move_the_start_back() -> None:
+    at = quiet()
+    state = completed(completed(at=at - DAY, newest=at - DAY), at=at, newest=at - 9 * DAY)
+    assert state.newest == at - DAY
+
+
+def test_an_attempt_that_was_cut_keeps_the_newest_row_of_the_complete_window() -> None:
+    assert cut(completed(newest=NOW - 2 * DAY)).newest == NOW - 2 * DAY
+
+
+def test_a_daily_and_a_weekly_visit_read_deeper() -> None:
+    state = completed(at=NOW - DAY, newest=NOW - DAY)
+    due = next_due((1,), NOW - DAY, NOW, DAY)
+    assert due is not None
+    assert plan(state).start(1, weekly=False) == due - 2 * DAY
+    state = completed(at=NOW - CYCLE, newest=NOW - CYCLE)
+    due = next_due((1,), NOW - CYCLE, NOW)
+    assert due is not None
+    assert starts(plan(state, lookback_days=2)) == due - CYCLE - 2 * DAY
+
+
+def test_no_tier_reaches_before_the_start_date() -> None:
+    at = START + DAY
+    assert starts(plan(completed(at=at), now=at + CYCLE, lookback_days=30)) == START
 
 
 def test_a_second_sync_in_the_same_second_keeps_the_end() -> None:
@@ -124,12 +172,6 @@ def test_a_new_list_is_read_since_the_start_date() -> None:
 def test_a_list_that_vanished_is_left_out_and_read_in_full_should_it_return() -> None:
     without = completed(completed(lists=[1, 2]), lists=[1])
     assert starts(plan(without), 2) == START
-
-
-def test_old_messages_are_visited_as_far_back_as_the_lookback_even_if_that_is_longer() -> None:
-    sends = TABLES["message_sends"]
-    (cohort,) = plan(completed(at=NOW), lookback_days=10).due_cohorts(1, sends)
-    assert cohort.span.start == datetime(2026, 2, 19, 7)  # in New York
 
 
 # Full refresh
@@ -157,7 +199,7 @@ def test_an_incremental_sync_does_not_resume_the_window_of_a_full_refresh() -> N
 
 
 def test_a_complete_full_refresh_is_what_an_incremental_sync_continues_from() -> None:
-    assert starts(plan(completed(incremental=False), lookback_days=1)) == NOW - 2 * DAY
+    assert plan(completed(incremental=False)).read_to(1) == NOW - DAY
 
 
 # Resuming
@@ -210,7 +252,7 @@ def test_a_window_that_ends_in_the_future_begins_again() -> None:
 
 def test_an_instant_in_the_future_counts_as_now() -> None:
     state = completed(at=NOW + 900 * DAY)
-    assert starts(plan(state, lookback_days=1)) == NOW - DAY
+    assert plan(state).read_to(1) == NOW
     assert "future" in remarks(state)
     assert completed(state, at=NOW).synced_to == NOW
 
@@ -242,12 +284,12 @@ def test_a_start_date_that_is_left_empty_later_loses_nothing_when_it_returns() -
 def test_test_messages_that_are_newly_included_are_read_since_the_start_date() -> None:
     state = completed(include_test_messages=False)
     assert is_restarted(plan(state))
-    assert starts(plan(state, include_test_messages=False)) > START
+    assert plan(state, include_test_messages=False).read_to(1) == NOW - DAY
     assert "Test messages" in remarks(state)
 
 
 def test_test_messages_left_out_cost_nothing() -> None:
-    assert starts(plan(completed(), include_test_messages=False)) > START
+    assert plan(completed(), include_test_messages=False).read_to(1) == NOW - DAY
 
 
 @pytest.mark.parametrize("state", [completed(), cut(), cut(completed())])
@@ -280,54 +322,76 @@ def test_a_message_that_leaves_a_default_start_date_is_read_until_then(
     sent = leaves - DEFAULT_HISTORY
     state, now = completed(at=NOW, lists=[list_id], start_date=None), NOW
     read_to = max(NOW, sent)
+    wall = sent.astimezone(ZoneInfo("America/New_York"))
     for gap in gaps:
+        due = next_due((list_id, wall.year, wall.month), now, now + timedelta(seconds=gap))
         now += timedelta(seconds=gap)
         made = plan(state, now=now, start_date=None)
         find = cohort_of(made.due_cohorts(list_id, OPENS), made.zone)
         cohort = find(to_micros(sent))
-        if cohort is not None and sent < now:
-            begins = made.start(cohort.read_to)
+        if cohort is not None and due is not None and sent < now:
             # The hour is the one that a clock can be put back by.
-            assert begins <= max(read_to - made.lookback, sent + HOUR)
+            assert cohort.start <= max(read_to - made.lookback, sent + HOUR)
             read_to = now
         state = stored(made.state([list_id], (), None))
     # Also what happened just before and was recorded late.
     assert read_to >= min(leaves + made.lookback, now - CYCLE)
 
 
-# What is owed
+# What is deferred
 
 
-def test_an_owed_slice_is_requested_since_it_was_read() -> None:
-    state = completed(
-        owed=[
-            Deferred((1, 5), None, NOW - DAY, False),
-            Deferred((2, 7), NOW - 9 * DAY, NOW - DAY, True),
-        ]
-    )
-    made = plan(state)
-    assert {key: owed.read_to for key, owed in made.deferred.items()} == {
-        (1, 5): None,
-        (2, 7): NOW - 9 * DAY,
-    }
-    assert made.start(made.deferred[1, 5].read_to) == START
+@pytest.mark.parametrize(("read_to", "expected"), [(None, START), (NOW - 50 * DAY, NOW - 57 * DAY)])
+def test_what_version_0_2_0_deferred_is_read_since_its_start_or_the_lookback(
+    read_to: datetime | None, expected: datetime
+) -> None:
+    made = plan(completed(owed=[Deferred((1, 5), read_to, NOW - DAY, False)]))
+    assert made.deferred[1, 5].start == expected
+
+
+def test_a_deferred_slice_keeps_its_start_when_the_default_start_date_moves() -> None:
+    start = NOW - DAY - DEFAULT_HISTORY
+    old, new = (Deferred((1, ident), None, NOW - DAY, False) for ident in (5, 7))
+    state = completed(owed=[old, new._replace(start=start)], start_date=None)
+    made = plan(state, now=NOW + 40 * DAY, start_date=None)
+    assert [made.deferred[1, ident].start for ident in (5, 7)] == [start, start]
 
 
 @pytest.mark.parametrize("read_to", [None, NOW - 50 * DAY])
-def test_an_owed_list_is_read_since_it_was_read_not_since_the_last_sync(read_to: Any) -> None:
+def test_a_deferred_list_is_read_since_it_was_read_not_since_the_last_sync(read_to: Any) -> None:
     made = plan(completed(owed=[Deferred((2,), read_to, NOW - DAY, False)]))
     assert made.read_to(2) == read_to
     assert made.read_to(1) == NOW - DAY
     cohorts = made.due_cohorts(2, OPENS)
-    assert all(cohort.read_to is None or cohort.read_to <= read_to for cohort in cohorts)
+    assert all(read_to is None or cohort.start <= read_to for cohort in cohorts)
     # Longer than a cycle ago: every message of the list is due.
     assert (
         sum((cohort.span.end - cohort.span.start for cohort in cohorts), timedelta()) > NOW - START
     )
 
 
-def test_what_a_cut_window_owes_is_not_forgotten() -> None:
-    owed = Deferred((1, 5), None, NOW - DAY, False)
+def test_a_deferred_list_with_a_moving_start_date_is_read_since_it_was_first_due() -> None:
+    start = NOW - DAY - DEFAULT_HISTORY
+    owed = Deferred((2,), None, NOW - DAY, False, start)
+    made = plan(completed(owed=[owed], start_date=None), now=NOW + 40 * DAY, start_date=None)
+    assert starts(made, 2) == start
+    (cohort,) = made.due_cohorts(2, OPENS)
+    assert (cohort.start, cohort.span.start) == (start, windows.wall_start(start, made.zone))
+
+
+def test_messages_that_leave_the_start_date_while_their_list_is_deferred_are_read_then() -> None:
+    owed = Deferred((2,), NOW - DAY, NOW - DAY, False, NOW - 2 * DAY)
+    state = completed(start_date=None)
+    for day in range(5, 60, 5):
+        made = plan(state, now=NOW + day * DAY, start_date=None)
+        state = stored(made.state([1, 2], [owed], None))
+    first = made.due_cohorts(2, OPENS)[0]
+    leaves = windows.wall_start(NOW - DAY - DEFAULT_HISTORY, made.zone)
+    assert first.span.start <= leaves
+
+
+def test_what_a_cut_window_defers_is_not_forgotten() -> None:
+    owed = Deferred((1, 5), None, NOW - DAY, False, START)
     assert plan(cut(completed(owed=[owed]), owed=[owed])).deferred == {(1, 5): owed}
 
 
@@ -360,43 +424,3 @@ def test_a_postponed_slice_is_postponed_in_every_attempt_of_a_window() -> None:
     assert resumed.end == first.end
     assert [*map(resumed.is_postponed, keys)] == [*map(first.is_postponed, keys)]
     assert 0 < sum(map(first.is_postponed, keys)) < 50
-
-
-# All messages
-
-
-@given(
-    st.integers(1, 2**31),
-    st.lists(
-        st.tuples(st.integers(60, 30 * 86_400), st.sampled_from(["complete", "cut", "owed"])),
-        min_size=2,
-        max_size=30,
-    ),
-    st.integers(0, 500 * 86_400),
-    st.integers(1, 30),
-)
-def test_no_instant_of_a_message_lies_between_two_reads_whatever_ends_a_sync(
-    list_id: int, syncs: list[tuple[int, str]], sent_before: int, lookback: int
-) -> None:
-    sent = NOW - timedelta(seconds=sent_before)
-    state, now = completed(at=NOW, lists=[list_id]), NOW
-    read_to: datetime = NOW
-    for gap, outcome in syncs:
-        now += timedelta(seconds=gap)
-        made = plan(state, now=now, lookback_days=lookback)
-        find = cohort_of(made.due_cohorts(list_id, OPENS), made.zone)
-        cohort = find(to_micros(sent))
-        if outcome == "cut":
-            state = stored(made.state([list_id], made.deferred.values(), (None, ())))
-        elif outcome == "owed":
-            owed = made.deferred.get((list_id,)) or Deferred(
-                (list_id,), made.read_to(list_id), made.end, False
-            )
-            state = stored(made.state([list_id], [owed], None))
-        else:
-            if cohort is not None:
-                begins = made.start(cohort.read_to)
-                assert begins <= max(read_to - timedelta(days=lookback), START)
-                read_to = made.end
-            assert made.end - read_to <= CYCLE
-            state = stored(made.state([list_id], (), None))

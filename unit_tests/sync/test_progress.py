@@ -83,11 +83,38 @@ def rows(*ahead: timedelta) -> list[dict[str, str]]:
     return [{"OpenDate": f"{NOW + one:%Y-%m-%dT%H:%M:%S.%fZ}"} for one in ahead]
 
 
-def warning(*ahead: timedelta) -> str | None:
+def warning(*ahead: timedelta, before: timedelta | None = None) -> str | None:
+    """Return the warning about rows, given the age of the newest row before."""
     watch = ZoneWatch(NEW_YORK, lambda: NOW)
     for row in rows(*ahead):
-        watch.see([row], "OpenDate")
-    return watch.warning()
+        watch.see("message_opens", [row], "OpenDate")
+    return watch.warning(before)
+
+
+def test_a_newest_row_that_is_as_many_hours_old_as_before_suggests_another_zone() -> None:
+    age = timedelta(hours=3, minutes=5)
+    found = warning(-age, -timedelta(days=2), before=timedelta(hours=3, minutes=11))
+    assert found is not None
+    assert "3 hours west of America/New_York" in found
+    assert "reports lag" in found
+
+
+@pytest.mark.parametrize(
+    ("age", "before"),
+    [
+        ("3:05", "4:05"),  # nothing happened
+        ("3:05", "3:40"),
+        ("2:50", "3:05"),
+        ("0:05", "0:05"),
+        ("3:05", None),  # the first sync
+    ],
+)
+def test_any_other_age_suggests_nothing(age: str, before: str | None) -> None:
+    def span(text: str) -> timedelta:
+        hours, minutes = map(int, text.split(":"))
+        return timedelta(hours=hours, minutes=minutes)
+
+    assert warning(-span(age), before=span(before) if before else None) is None
 
 
 def test_dates_up_to_an_hour_ahead_are_no_matter() -> None:
@@ -107,9 +134,9 @@ def test_dates_further_ahead_name_the_nearest_zone_that_would_fit() -> None:
 def test_what_happens_during_a_long_sync_is_no_matter() -> None:
     clock = iter([NOW, NOW + timedelta(hours=9), NOW + timedelta(hours=9)])
     watch = ZoneWatch(NEW_YORK, lambda: next(clock))
-    watch.see(rows(timedelta()), "OpenDate")
-    watch.see(rows(timedelta(hours=8)), "OpenDate")
-    assert watch.warning() is None
+    watch.see("message_opens", rows(timedelta()), "OpenDate")
+    watch.see("message_opens", rows(timedelta(hours=8)), "OpenDate")
+    assert watch.warning(None) is None
 
 
 def test_where_no_zone_would_fit_none_is_named() -> None:
@@ -118,10 +145,16 @@ def test_where_no_zone_would_fit_none_is_named() -> None:
     assert "check it" in found
 
 
+def test_a_date_at_the_end_of_the_calendar_is_reported_like_any_other() -> None:
+    watch = ZoneWatch(NEW_YORK, lambda: NOW)
+    watch.see("message_opens", [{"OpenDate": "9999-12-31T23:59:59.999999Z"}], "OpenDate")
+    assert "check it" in (watch.warning(None) or "")
+
+
 @pytest.mark.parametrize(
     "value", [None, "soon", "zzzz", "2999", "~" * 27, "9999-99-99T99:99:99.999999Z"]
 )
 def test_texts_that_are_no_dates_are_no_matter(value: str | None) -> None:
     watch = ZoneWatch(NEW_YORK, lambda: NOW)
-    watch.see([{"OpenDate": value}, {}], "OpenDate")
-    assert watch.warning() is None
+    watch.see("message_opens", [{"OpenDate": value}, {}], "OpenDate")
+    assert watch.warning(None) is None

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from source_listrak.sync.state import (
+    NO_START,
     Deferred,
     Key,
     Running,
@@ -20,6 +21,7 @@ from source_listrak.sync.state import (
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+START = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
 
 def running(to: Key | None, open_keys: tuple[Key, ...], lists: tuple[int, ...] = ()) -> Running:
@@ -32,9 +34,10 @@ def full_state() -> StreamState:
         test_messages=True,
         time_zone="Europe/Berlin",
         synced_to=NOW - timedelta(days=1),
+        newest=NOW - timedelta(days=2),
         lists=(1, 3),
         running=running((3, 8), ((1, 9), (3,)), (1, 2, 3)),
-        owed=(Deferred((1, 2), None, NOW, True), Deferred((3,), NOW, NOW, False)),
+        owed=(Deferred((1, 2), None, NOW, True, START, 9), Deferred((3,), NOW, NOW, False, START)),
     )
 
 
@@ -73,7 +76,21 @@ def test_a_state_survives_json() -> None:
 
 def test_an_owed_slice_that_was_never_read_survives_json() -> None:
     owed = as_airbyte_returns_it(full_state())["owed"]
-    assert owed[0] == [[1, 2], None, "2026-03-01T12:00:00Z", True]
+    noticed = "2026-03-01T12:00:00Z"
+    assert owed[0] == [[1, 2], None, noticed, True, "2025-01-01T00:00:00Z", 9]
+
+
+def test_a_slice_that_version_0_2_0_deferred_has_no_start() -> None:
+    state = as_airbyte_returns_it(full_state())
+    state["owed"] = [one[:4] for one in state["owed"]]
+    loaded, _ = load(state, "lists")
+    assert loaded is not None
+    assert {one.start for one in loaded.owed} == {NO_START}
+
+
+def test_an_instant_in_the_first_year_survives_json() -> None:
+    state = full_state().model_copy(update={"newest": datetime(1, 1, 1, tzinfo=timezone.utc)})
+    assert load(as_airbyte_returns_it(state), "lists") == (state, "")
 
 
 def floats(value: Any) -> Any:

@@ -7,15 +7,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from hypothesis import example, given
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.state import Running, StreamState
 from source_listrak.sync.windows import (
     CYCLE,
+    DAY,
     LONGEST_SPAN,
     MARGIN,
+    NEARBY,
+    OVERLAP,
     Cohort,
     Window,
     cohort_of,
@@ -26,13 +30,13 @@ from source_listrak.sync.windows import (
     wall_end,
     wall_start,
 )
-from source_listrak.tables import TABLES
+from source_listrak.tables import TABLES, Table
 
 NEW_YORK, UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 ZONES = st.sampled_from(
     [NEW_YORK, UTC, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("America/Santiago")]
 )
-DAY = timedelta(days=1)
+OPENS = TABLES["message_opens"]
 HOUR = timedelta(hours=1)
 
 
@@ -69,14 +73,14 @@ def find_cohorts(
     list_id: int = 1,
     since: datetime = START,
     zone: ZoneInfo = UTC,
-    monthly: bool = True,
+    table: Table = TABLES["message_opens"],
 ) -> list[Cohort]:
     before = StreamState(
         since=since, test_messages=True, time_zone=zone.key, synced_to=read_to, lists=(list_id,)
     )
     running = Running(end=until, full_refresh=False, since=since, lists=())
     plan = StreamPlan(before, running, {}, DAY, zone)
-    return plan.due_cohorts(list_id, replace(TABLES["message_opens"], monthly=monthly))
+    return plan.due_cohorts(list_id, table)
 
 
 # The wall clock
@@ -138,11 +142,21 @@ def test_merged_windows_cover_the_same_instants_each_once(windows: list[Window],
     merged = merge(windows)
     instant = datetime(2015, 1, 1) + day * DAY + HOUR
     covering = [window for window in merged if window.start <= instant < window.end]
-    assert len(covering) == any(window.start <= instant < window.end for window in windows)
+    assert len(covering) <= 1
+    if any(window.start <= instant < window.end for window in windows):
+        assert covering
     assert all(window.start < window.end for window in merged)
     assert all(window.end - window.start <= LONGEST_SPAN for window in merged)
     for earlier, later in itertools.pairwise(merged):
-        assert earlier.end < later.start or earlier.end - earlier.start == LONGEST_SPAN
+        is_long = earlier.end - earlier.start == LONGEST_SPAN
+        assert later.start - earlier.end >= NEARBY or (is_long and earlier.end == later.start)
+
+
+def test_windows_with_less_than_a_month_between_are_one_request() -> None:
+    january, march, june, july = (datetime(2024, month, 1) for month in (1, 3, 6, 7))
+    spans = [Window(january, march), Window(march + 30 * DAY, june)]
+    far = Window(july + DAY, july + 2 * DAY)
+    assert merge([*spans, far]) == [Window(january, june), far]
 
 
 def test_months_that_touch_are_one_request() -> None:
@@ -186,18 +200,54 @@ def test_each_month_of_each_list_is_due_in_exactly_one_of_the_daily_syncs_of_a_w
     assert max(per_day) < 2 * min(per_day)
 
 
-def test_a_month_that_is_not_due_is_not_requested() -> None:
-    found = find_cohorts(SYNCED, SYNCED + HOUR)
-    assert len(found) < 5
-    assert found[-1] == Cohort(Window(datetime(2023, 12, 2), datetime(2024, 1, 2, 1)), SYNCED)
+# Cohorts
 
 
-# Visits
+def ages(found: list[Cohort]) -> list[float]:
+    """Return the age at the previous sync of the messages with which each stretch begins."""
+    starts = [one.span.start for one in found]
+    ends = [None, *(one.span.end for one in found)]
+    begins = [start for start, end in zip(starts, ends, strict=False) if start != end]
+    return [(SYNCED.replace(tzinfo=None) - start) / DAY for start in begins]
+
+
+def test_without_an_instant_in_the_window_only_new_messages_are_read() -> None:
+    # Of this list, neither the day nor a month is due in this second.
+    found = find_cohorts(SYNCED, SYNCED + timedelta(seconds=1))
+    assert ages(found) == [3]
+    assert {one.start for one in found} == {SYNCED - DAY - OVERLAP}
+
+
+def test_a_daily_sync_reads_the_messages_of_thirty_days() -> None:
+    found = find_cohorts(SYNCED, SYNCED + DAY, table=replace(OPENS, monthly=False))
+    assert ages(found) == [30]
+    due = next_due((1,), SYNCED, SYNCED + DAY, DAY)
+    assert due is not None
+    # No row was seen, so that the newest may be a day older.
+    assert found[0].start == min(due - 3 * DAY, start_of_week(SYNCED + DAY))
+
+
+def start_of_week(until: datetime) -> datetime:
+    due = next_due((1,), SYNCED, until)
+    return due - CYCLE - DAY - DAY if due else until
+
+
+def test_counters_are_read_for_all_messages_of_thirty_days() -> None:
+    found = find_cohorts(SYNCED, SYNCED + timedelta(seconds=1), table=TABLES["messages"])
+    assert ages(found) == [30]
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(0, [1.0]), (24, [3.0])])
+def test_undated_rows_of_new_messages_are_read_daily_for_three_days(
+    hours: int, expected: list[float]
+) -> None:
+    table = replace(TABLES["message_links"], monthly=False)
+    assert ages(find_cohorts(SYNCED, SYNCED + hours * HOUR, table=table)) == expected
 
 
 def test_a_list_that_was_never_read_is_read_since_the_start_date() -> None:
     assert find_cohorts(None, SYNCED) == [
-        Cohort(Window(datetime(2022, 1, 1), datetime(2024, 1, 1) + MARGIN), None)
+        Cohort(Window(datetime(2022, 1, 1), datetime(2024, 1, 1) + MARGIN), START)
     ]
 
 
@@ -205,7 +255,7 @@ def test_a_message_without_a_send_date_is_read_as_far_back_as_any() -> None:
     found = find_cohorts(SYNCED, SYNCED + CYCLE)
     cohort = cohort_of(found, UTC)(-1)
     assert cohort is not None
-    assert cohort.read_to == min(other.read_to for other in found if other.read_to)
+    assert cohort.start == min(other.start for other in found)
     assert cohort_of(found[-1:], UTC)(-1) == found[-1]
 
 
@@ -215,61 +265,27 @@ def test_a_message_sent_before_the_start_date_is_not_visited() -> None:
     assert find(to_micros(START)) is not None
 
 
-def test_without_months_only_recent_messages_are_visited() -> None:
-    (cohort,) = find_cohorts(SYNCED, SYNCED + CYCLE, monthly=False)
-    assert cohort.span.start == datetime(2023, 12, 2)
-
-
 @given(
     st.integers(1, 2**31),
     st.tuples(EDGES | INSTANTS, st.integers(0, 60 * 86_400)),
     EDGES | INSTANTS,
     ZONES,
+    st.sampled_from(["message_opens", "messages", "message_links", "message_sends"]),
 )
-def test_visits_do_not_overlap_and_are_those_of_their_months(
-    list_id: int, sync: tuple[datetime, int], sent: datetime, zone: ZoneInfo
+def test_cohorts_do_not_overlap_and_begin_no_later_than_their_months(
+    list_id: int, sync: tuple[datetime, int], sent: datetime, zone: ZoneInfo, name: str
 ) -> None:
     read_to, gap = sync
-    until = read_to + timedelta(seconds=gap)
-    found = find_cohorts(read_to, until, list_id=list_id, since=after(1_500_000_000), zone=zone)
+    until, table = read_to + timedelta(seconds=gap), TABLES[name]
+    since = after(1_500_000_000)
+    found = find_cohorts(read_to, until, list_id=list_id, since=since, zone=zone, table=table)
     for earlier, later in itertools.pairwise(found):
         assert earlier.span.end <= later.span.start
     wall = clock(sent, zone)
     inside = [cohort for cohort in found if cohort.span.start <= wall < cohort.span.end]
     cohort = cohort_of(found, zone)(to_micros(sent_on_the_clock(sent, zone)))
     assert [cohort] == (inside or [None])
-    if cohort is not None and cohort.read_to != read_to:
-        due = next_due((list_id, wall.year, wall.month), read_to, until)
-        assert due is not None
-        assert cohort.read_to == due - CYCLE
-
-
-@given(
-    list_id=st.integers(1, 2**31),
-    gaps=st.lists(st.integers(60, 40 * 86_400), min_size=2, max_size=30),
-    sent_before=st.integers(-20 * 86_400, 700 * 86_400),
-    zone=ZONES,
-)
-# Sent at the very border of a month, and of what is recent.
-@example(list_id=1, gaps=[86_400] * 30, sent_before=31 * 86_400, zone=UTC)
-@example(list_id=1, gaps=[86_400] * 30, sent_before=30 * 86_400, zone=UTC)
-def test_whatever_the_gaps_between_syncs_no_instant_lies_between_two_visits(
-    list_id: int, gaps: list[int], sent_before: int, zone: ZoneInfo
-) -> None:
-    sent = sent_on_the_clock(SYNCED - timedelta(seconds=sent_before), zone)
-    synced_to = SYNCED
-    read_before: datetime | None = SYNCED if sent < SYNCED else None
-    for gap in gaps:
-        until = synced_to + timedelta(seconds=gap)
-        found = find_cohorts(synced_to, until, list_id=list_id, zone=zone)
-        cohort = cohort_of(found, zone)(to_micros(sent))
-        if cohort is not None:
-            assert cohort.read_to is not None
-            assert cohort.read_to <= (read_before or sent)
-            read_before = until
-        elif sent < until:
-            assert read_before is not None
-        # A cycle is the longest delay, on top of the time between two syncs.
-        if read_before is not None:
-            assert until - read_before <= CYCLE
-        synced_to = until
+    due = next_due((list_id, wall.year, wall.month), read_to, until)
+    if table.monthly and due is not None and since + HOUR < sent < until:
+        assert cohort is not None
+        assert cohort.start <= max(since, due - CYCLE - DAY)
