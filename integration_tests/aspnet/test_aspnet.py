@@ -178,15 +178,18 @@ def shows_date(table: str, records: Records) -> Records:
     ],
     ids=lambda layout: layout.date_kind,
 )
-def test_given_another_layout_of_dates_then_the_records_are_the_same(
+def test_given_another_layout_and_control_characters_then_the_records_are_the_same(
     layout: Layout, service: AspNet, simulator: Simulator, report: Report
 ) -> None:
     # The layout "G" has whole seconds.
     account = Account(make_account(date_digits=0, date_offsets=True))
-    truth = Truth(account)
-    service.publish(truth.tables(), layout)
+    published = Truth(account).tables()
+    for row in published["list_imports"]:
+        row["FileName"] += "\x1f"
+    service.publish(published, layout)
     result = read(service, now=NOW)
     assert result.code == 0
+    assert any("characters that XML 1.0 forbids" in line for line in result.warnings)
     expected = as_read(Truth(account, since=START_DATE).tables())
     assert differences(result, expected) == {}
     report.records += sum(map(len, expected.values()))
