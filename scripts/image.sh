@@ -48,7 +48,7 @@ case ${1:-} in
       --label "org.opencontainers.image.description=$(sed -n 's/^description = "\(.*\)"/\1/p' pyproject.toml)"
       --label "org.opencontainers.image.version=$version"
       --label "org.opencontainers.image.licenses=$(metadata license)"
-      --label "org.opencontainers.image.revision=$(git rev-parse HEAD 2>/dev/null || true)"
+      --label "org.opencontainers.image.revision=$(git rev-parse --quiet --verify HEAD 2>/dev/null || true)"
     )
     if has_daemon; then
       docker build --tag "$image" "${labels[@]}" "$@" .

@@ -154,7 +154,7 @@ def test_every_table_is_among_the_costs() -> None:
         (ERRORS, f"after {FAILURES_IN_A_ROW} different reports in a row"),
         (DECISIONS, f"### {RECENT.days}, {CYCLE.days} and {SETTLING.days} days"),
         (DECISIONS, f"### The lookback is {LOOKBACK} days"),
-        (DECISIONS, f"{DEFERRED_LIMIT:,} slices can be owed"),
+        (DECISIONS, f"{DEFERRED_LIMIT:,} slices can be deferred"),
         (DECISIONS, f"At most {PASSES_LIMIT} passes"),
         (DECISIONS, f"Up to {EMPTY_PAGES_LIMIT} present but empty pages"),
     ],
