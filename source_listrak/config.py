@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
@@ -17,7 +19,7 @@ LIVE_ENDPOINT = "https://webservices.listrak.com/v31/IntegrationService.asmx"
 DEFAULT_HISTORY = timedelta(days=365)
 """How far back a sync without a `start_date` reads (the default of other Listrak integrations)."""
 EARLIEST_YEAR = 1990
-"""Earlier start dates are typing errors: the service did not exist, and years cost requests."""
+"""Earlier start dates are typos: the service did not exist, and every extra year costs requests."""
 
 GROUPS = {
     "account": "Account",
@@ -40,12 +42,13 @@ _START_DATE_FORM = {
     "pattern": _START_DATE,
     "pattern_descriptor": "YYYY-MM-DD",
 }
+_SHOWN = {"always_show": True}
 _INSTANT = pydantic.TypeAdapter(pydantic.AwareDatetime)
 NOT_AN_OBJECT = "The configuration is not a JSON object."
-_ZONES = ["America/New_York", "America/Chicago", "UTC"]
+_ZONES = ["America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC"]
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# XML 1.0 has no way to carry these, not even as references, so such a password can never log in.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# XML 1.0 cannot carry most of these, and no one can type the others into Listrak's login form.
+_UNUSABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def _option(title: str, group: str, form: Mapping[str, Any] | None = None, **field: Any) -> Any:
@@ -59,14 +62,16 @@ def _option(title: str, group: str, form: Mapping[str, Any] | None = None, **fie
 
 
 class ListrakConfig(pydantic.BaseModel):
-    """The options of a connection; what documents a field here is its text in the form.
+    """The options of a connection; each field's docstring is its description in the form.
 
-    Unknown fields are ignored.
+    Unknown fields are ignored: see `warning`.
     """
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
-    username: str = _option("User name", "account", min_length=1)
+    username: Annotated[str, pydantic.StringConstraints(strip_whitespace=True)] = _option(
+        "User name", "account", min_length=1
+    )
     """A Listrak user with Analytics Access, API Access and access to the lists to replicate."""
 
     password: str = _option(
@@ -79,11 +84,11 @@ class ListrakConfig(pydantic.BaseModel):
     )
     """Replicates messages sent and contacts added since this day, in the account's time zone. Every
     message costs requests, so an earlier date makes the first sync longer. Defaults to one year
-    before the sync. Outside Airbyte's form, an instant such as 2024-01-01T00:00:00Z is accepted,
-    too."""
+    before each sync, so the default moves. Outside Airbyte's form, a timestamp such as
+    2024-01-01T00:00:00Z is also accepted."""
 
     list_ids: list[Annotated[int, pydantic.Field(ge=1)]] | None = _option(
-        "List IDs", "replicate", {"always_show": True}, default=None, examples=[[12345, 67890]]
+        "List IDs", "replicate", _SHOWN, default=None, examples=[[12345, 67890]]
     )
     """Replicates only these contact lists and their messages. Fewer lists cost fewer requests.
     Defaults to all lists that the user can see."""
@@ -94,10 +99,22 @@ class ListrakConfig(pydantic.BaseModel):
 
     keep_repeated_events: bool = _option("Keep repeated events", "replicate", default=False)
     """When off, the primary key of opens, reads, clicks, bounces and unsubscribes is MsgID and
-    EmailAddress. Where the destination removes duplicates (Append + Deduped), this keeps only one
-    of several opens, reads or clicks of a message by the same contact; the others are lost. When
-    on, the date of the event (and the link of a click) is part of the key, and every event is kept.
-    After changing this, refresh the schema of the connection and the data of these streams."""
+    EmailAddress. With Append + Deduped, only one open, read or click per contact and message is
+    then kept; the others are lost. When on, the date of the event (and the link of a click) is part
+    of the key, and every event is kept. After changing this, refresh the connection's schema and
+    the data of these streams."""
+
+    time_zone: str = _option(
+        "Time zone of the account", "replicate", _SHOWN, default=_ZONES[0], examples=_ZONES
+    )
+    """The time zone of the dates in Listrak, which have no offset, as an IANA name. A wrong zone
+    shifts every date. To find it, compare the SendDate of a message with its send time in the
+    Listrak application, or run `source-listrak probe` soon after a send. Common zones:
+    America/New_York (Eastern, the likeliest), America/Chicago (Central), America/Denver (Mountain),
+    America/Phoenix (Arizona), America/Los_Angeles (Pacific), America/Toronto, Europe/London,
+    Europe/Berlin and Australia/Sydney. UTC gives the same values as Stitch; if you move from
+    Stitch, decide before the first sync. After changing this, refresh the data of all streams with
+    dates."""
 
     lookback_days: int = _option("Lookback window (days)", "incremental", default=7, ge=1, le=30)
     """Listrak can record an event days after it happened. Every sync reads the last hour again,
@@ -106,17 +123,8 @@ class ListrakConfig(pydantic.BaseModel):
 
     skip_inactive_messages: bool = _option("Skip inactive messages", "incremental", default=True)
     """Skips messages whose counters are zero: for example, opens are not requested for a message
-    without opens in its counter. When off, each message costs several more requests, which find
-    rows only where a counter is wrong."""
-
-    time_zone: str = _option(
-        "Time zone of the account", "service", default=_ZONES[0], examples=_ZONES
-    )
-    """The time zone of the dates in Listrak, which carry no offset, as an IANA name. A wrong zone
-    shifts every date. Common zones: America/New_York (Eastern, the likeliest), America/Chicago
-    (Central), America/Denver (Mountain), America/Phoenix (Arizona), America/Los_Angeles (Pacific),
-    America/Toronto, Europe/London, Europe/Berlin, Australia/Sydney and UTC, which gives the same
-    values as Stitch."""
+    without opens in its counter. When off, each message costs several more requests, which
+    return rows only if a counter is wrong."""
 
     num_workers: int = _option("Concurrent requests", "service", default=10, ge=1, le=40)
     """The maximum number of requests in flight. More requests make a sync faster until Listrak
@@ -143,9 +151,9 @@ class ListrakConfig(pydantic.BaseModel):
 
     @pydantic.field_validator("username", "password")
     @classmethod
-    def _fits_into_xml(cls, value: str) -> str:
-        if _NOT_XML.search(value):
-            raise ValueError("it has a control character, which the Listrak API cannot receive")
+    def _has_no_control_characters(cls, value: str) -> str:
+        if _UNUSABLE.search(value):
+            raise ValueError("it contains a control character, which the Listrak API cannot accept")
         return value
 
     @pydantic.field_validator("start_date")
@@ -162,7 +170,9 @@ class ListrakConfig(pydantic.BaseModel):
     def _is_a_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
+        except (KeyError, ValueError, OSError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise  # not about this zone
             raise ValueError("it must be an IANA time zone such as America/New_York") from None
         return value
 
@@ -178,7 +188,7 @@ class ListrakConfig(pydantic.BaseModel):
         if not host or parts.username is not None or parts.password is not None or parts.fragment:
             raise ValueError("it must be a URL with a host, without credentials or a fragment")
         if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
-            raise ValueError("it must begin with https:// (http:// only for this machine itself)")
+            raise ValueError("it must begin with https:// (http:// only for localhost)")
         return value
 
     @property
@@ -217,6 +227,18 @@ class ListrakConfig(pydantic.BaseModel):
             problems = [_sentence(problem) for problem in error.errors()]
         # Outside the handler: pydantic's error has the values and must not become the context.
         raise config_error(" ".join(problems))
+
+    @classmethod
+    def warning(cls, values: Mapping[str, object]) -> str | None:
+        """Return a sentence that names the fields that do not exist; None if there are none."""
+        known = cls.model_fields
+        # A platform adds fields of its own, which begin with an underscore.
+        unknown = [name for name in values if name not in known and not name.startswith("_")]
+        if not unknown:
+            return None
+        similar = difflib.get_close_matches(unknown[0], known, 1)
+        advice = f" Did you mean {similar[0]}?" if similar else ""
+        return f"The configuration contains unknown fields: {', '.join(unknown)}.{advice}"
 
     @classmethod
     def connection_specification(cls) -> dict[str, Any]:

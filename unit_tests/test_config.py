@@ -1,5 +1,7 @@
 """The options: the form, and the sentence for each wrong value."""
 
+import errno
+import os
 import re
 from collections import UserDict
 from datetime import datetime, timezone
@@ -93,6 +95,39 @@ def test_whole_numbers_with_a_decimal_point_are_integers() -> None:
     assert all(type(value) is int for value in values)
 
 
+def test_white_space_around_the_user_name_is_dropped_and_around_a_password_kept() -> None:
+    config = parse(username="\u00a0 me@example.com\r\n", password=" secret ")
+    assert (config.username, config.password) == ("me@example.com", " secret ")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"start_dat": "x"}, "unknown fields: start_dat. Did you mean start_date?"),
+        ({"TimeZone": "UTC"}, "unknown fields: TimeZone. Did you mean time_zone?"),
+        ({"refresh_days": 30, "list_id": [1]}, "unknown fields: refresh_days, list_id."),
+    ],
+)
+def test_a_misspelled_field_is_named(values: dict[str, Any], sentence: str) -> None:
+    assert ListrakConfig.warning({**MINIMAL, **values}) == f"The configuration contains {sentence}"
+
+
+def test_known_fields_and_those_that_a_platform_adds_are_not_named() -> None:
+    assert ListrakConfig.warning({**MINIMAL, **dict.fromkeys(PROPERTIES), "__platform": 1}) is None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_machine_without_file_descriptors_is_not_blamed_on_the_time_zone(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_file(key: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("source_listrak.config.ZoneInfo", no_file)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        parse(time_zone="UTC")
+
+
 def test_any_mapping_is_a_configuration() -> None:
     assert ListrakConfig.parse(UserDict(MINIMAL)) == parse()
 
@@ -101,9 +136,15 @@ def test_any_mapping_is_a_configuration() -> None:
     ("field", "value"),
     [
         ("username", 7),
-        ("username", "tab\x0b"),
+        ("username", "two\nlines"),
+        ("username", " \t"),
         ("password", 12345),
         ("password", "nul\x00"),
+        ("password", "my secret\n"),
+        ("password", "\tmy secret"),
+        ("password", "carriage\rreturn"),
+        ("password", "delete\x7f"),
+        ("password", "next line\x85"),
         ("password", "half\ud800"),
         ("start_date", "yesterday"),
         ("start_date", "2024-02-30"),
@@ -164,7 +205,7 @@ def test_a_configuration_that_is_not_an_object_is_a_config_error(values: object)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/x", "http://[::1]/", "http://localhost"])
-def test_plain_http_is_accepted_for_this_machine_itself(url: str) -> None:
+def test_plain_http_is_accepted_for_localhost(url: str) -> None:
     assert parse(endpoint=url).endpoint == url
 
 
@@ -239,9 +280,10 @@ def test_the_form_shows_the_fields_in_four_groups_in_order() -> None:
             "list_ids",
             "include_test_messages",
             "keep_repeated_events",
+            "time_zone",
         ],
         "incremental": ["lookback_days", "skip_inactive_messages"],
-        "service": ["time_zone", "num_workers", "max_requests_per_second", "endpoint"],
+        "service": ["num_workers", "max_requests_per_second", "endpoint"],
     }
     assert [name for names in fields.values() for name in names] == list(PROPERTIES)
     assert [field["order"] for field in PROPERTIES.values()] == list(range(len(PROPERTIES)))
@@ -251,7 +293,7 @@ def test_the_form_shows_the_fields_in_four_groups_in_order() -> None:
     ("mark", "fields"),
     [
         ("airbyte_secret", ["password"]),
-        ("always_show", ["start_date", "list_ids"]),
+        ("always_show", ["start_date", "list_ids", "time_zone"]),
         ("airbyte_hidden", ["endpoint"]),
     ],
 )
@@ -315,10 +357,13 @@ def test_the_time_zones_that_the_form_lists_exist() -> None:
         assert parse(time_zone=zone).zone.key == zone
 
 
+def test_the_form_says_how_to_find_the_time_zone_and_what_stitch_did() -> None:
+    description = PROPERTIES["time_zone"]["description"]
+    for words in ("compare the SendDate", "probe", "Stitch, decide before the first sync"):
+        assert words in description
+
+
 def test_the_form_says_what_is_lost_without_repeated_events() -> None:
     description = PROPERTIES["keep_repeated_events"]["description"]
     for words in ("MsgID and EmailAddress", "Append + Deduped", "only one", "lost"):
         assert words in description
-
-
-# The file
