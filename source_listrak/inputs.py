@@ -13,19 +13,23 @@ from source_listrak.config import NOT_AN_OBJECT
 from source_listrak.errors import config_error
 from source_listrak.tables import TABLES
 
+_USE_JQ = "The documentation has commands that make this file of the connector's output."
+
 
 def read_json(path: str | Path, what: str) -> Any:
-    """Return the content of an input file.
+    """Return the content of an input file, in UTF-8, UTF-16 or UTF-32, with or without its mark.
 
     :param what: what errors call the file, such as "configuration"
     :raises AirbyteTracedException: a configuration error: no such file, or no JSON
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise config_error(f"Cannot read the {what} file: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise config_error(f"The {what} file is not valid JSON.") from None
+        raise config_error(f"Cannot read the {what} file {path}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        is_output = getattr(error, "msg", "") == "Extra data"
+        hint = f" It contains several values. {_USE_JQ}" if is_output else ""
+        raise config_error(f"The {what} file is not valid JSON.{hint}") from None
 
 
 def read_config(config_path: str | Path) -> dict[str, Any]:
@@ -48,6 +52,10 @@ def read_catalog(catalog_path: str | Path) -> models.ConfiguredAirbyteCatalog:
     try:
         return models.ConfiguredAirbyteCatalogSerializer.load(content)
     except ValueError as error:
+        if "catalog" in content:
+            raise config_error(
+                f"The catalog file contains the output of discover, not streams to read. {_USE_JQ}"
+            ) from None
         what = " ".join(str(error).split())[:300]
         raise config_error(
             f"The catalog file does not contain a configured catalog: {what}"
