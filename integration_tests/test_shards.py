@@ -118,5 +118,5 @@ def test_a_missing_configuration_file_is_described_in_a_sentence(tmp_path: Path)
     result = run("shards", options=["--count", "2", "--config", str(tmp_path / "none.json")])
     assert result.code == 1
     assert result.stderr.strip() == (
-        "Cannot read the configuration file: No such file or directory."
+        f"Cannot read the configuration file {tmp_path / 'none.json'}: No such file or directory."
     )

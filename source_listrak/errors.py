@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import traceback
 
 from airbyte_cdk import AirbyteTracedException, FailureType
@@ -18,16 +20,32 @@ def config_error(message: str) -> AirbyteTracedException:
 
 
 def as_traced(where: str, error: BaseException) -> AirbyteTracedException:
-    """Return an error that is described already; a bug as one that shows where it happened.
+    """Return an error that is described already, or one about the machine or a bug.
 
-    Without any value of a row.
+    Without any value of a row. A bug shows where it happened.
     """
     if isinstance(error, AirbyteTracedException):
         return error
+    if condition := _condition(error):
+        message = (
+            f"The machine or container of the connector reports: {condition}. Correct this, and "
+            "run the connector again; it will read only what is missing."
+        )
+        return AirbyteTracedException(message, message, FailureType.transient_error)
     frames = "".join(traceback.format_tb(error.__traceback__))
     return AirbyteTracedException(
         message=f"An unexpected error occurred in {where}: {type(error).__name__}. This is a bug "
-        "in the connector. The next sync reads only what is missing.",
+        "in the connector. The next sync will read only what is missing.",
         internal_message=f"{type(error).__name__} at\n{frames}",
         failure_type=FailureType.system_error,
     )
+
+
+def _condition(error: BaseException) -> str | None:
+    """Return what an error says about the machine; None for a bug."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if isinstance(error, MemoryError):
+        return os.strerror(errno.ENOMEM)
+    # Python has no class for this.
+    return str(error) if str(error) == "can't start new thread" else None

@@ -1,4 +1,4 @@
-"""The entry point `source-listrak`: verbs, output, signals and exit codes."""
+"""The entry point `source-listrak`: commands, output, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import contextlib
 import io
 import logging
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from types import FrameType, ModuleType
-from typing import Any, TextIO
+from typing import Any, NoReturn
 
 from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException
-from airbyte_cdk.models import AirbyteMessage, ConnectorSpecification
+from airbyte_cdk.logger import is_platform_debug_log_enabled
+from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
+from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 
 from source_listrak.commands import probe, shards
 from source_listrak.config import ListrakConfig
@@ -32,154 +37,261 @@ EXIT_WITHIN = 3.5
 FLUSH_WITHIN = 0.5
 """Seconds more for a write that has begun."""
 
+READER_GRACE = 0.5
+"""Seconds in which a reader that closed the pipe may still terminate the process."""
+
+MEMORY_CHECK = 100
+"""Messages (records count in batches) between two looks at the container's memory."""
+
+PROTOCOL: Mapping[str, str] = {
+    "spec": "Print the form of the configuration.",
+    "check": "Check the login, and that the lists and their reports can be read.",
+    "discover": "Print the catalog of streams.",
+    "read": "Print the records and states of the streams in a configured catalog.",
+}
+"""The commands of Airbyte's protocol."""
+
 COMMANDS: Mapping[str, ModuleType] = {"probe": probe, "shards": shards}
-"""Commands beside those of the CDK; `run` of each returns what it prints."""
+"""Commands in addition to those of the protocol; each module's `run` returns the text to print."""
+
+_SIGNAL = 128
+"""Added to the number of a signal in an exit code."""
+
+_logger = logging.getLogger("airbyte")
 
 
-class ListrakEntrypoint(AirbyteEntrypoint):
-    """The CDK's entry point, with records in batches and errors that name the field.
+class Output:
+    """Standard output: whole texts from any thread, written at once.
 
-    :param output: where batches are written, in their order among the messages that are yielded
+    Waits while a pipe is full, even where it is non-blocking. Python's own stream fails there, and
+    no signal is handled while a thread waits for its lock.
     """
 
-    def __init__(self, source: SourceListrak, output: io.TextIOWrapper) -> None:
-        super().__init__(source)
+    def __init__(self, descriptor: int) -> None:
+        self.lock = threading.Lock()
+        self._descriptor = descriptor
+
+    def write(self, text: str | bytes) -> None:
+        """Write a text.
+
+        :raises BrokenPipeError: the reader is gone
+        :raises OSError: it cannot be written, for example because the disk is full
+        """
+        rest = memoryview(text.encode() if isinstance(text, str) else text)
+        with self.lock:
+            while rest:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    select.select([], [self._descriptor], [])
+
+
+class SignalExit:
+    """Ends the process in time after SIGTERM or SIGINT, with the last consistent state written.
+
+    :ivar code: the exit code of the signal that arrived; 0 before
+    """
+
+    def __init__(self, source: SourceListrak, output: Output) -> None:
+        self.code = 0
         self._source = source
-        self._output = output.buffer
+        self._output = output
+        self._is_late = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
 
-    def read(
-        self, source_spec: ConnectorSpecification, config: Any, catalog: Any, state: list[Any]
-    ) -> Iterator[AirbyteMessage]:
-        """Write the batches of records, and yield all other messages."""
-        self.set_up_secret_filter(config, source_spec.connectionSpecification)
-        counts: defaultdict[HashableStreamDescriptor, float] = defaultdict(float)
-        for message in self._source.read_batches(self.logger, config, catalog, state):
-            batch = batch_of(message)
-            if batch is None:
-                yield self.handle_record_counts(message, counts)
-            else:
-                counts[HashableStreamDescriptor(name=batch.stream)] += batch.count
-                self._output.write(batch.lines)
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.code = _SIGNAL + number
+        if self._is_late or not self._source.is_reading:
+            _exit(self.code)
+        # The signal only stops the requests; the main thread continues to write what is on the
+        # queue, the state behind its records, and ends the streams as incomplete.
+        _start_timer(EXIT_WITHIN, self._end)
+        _start_timer(0, self._interrupt)
 
-    @staticmethod
-    def validate_connection(source_spec: ConnectorSpecification, config: Mapping[str, Any]) -> None:
-        """Validate by the model; the CDK's own message names the value, not the field."""
-        ListrakConfig.parse(config)
+    def _interrupt(self) -> None:
+        self._source.interrupt()
+        name = signal.Signals(self.code - _SIGNAL).name
+        _logger.warning(f"Interrupted by {name}: no more requests; writing the last state.")
+
+    def _end(self) -> None:
+        """End the process, even if the reader has stopped and the main thread waits for it."""
+        _start_timer(2 * FLUSH_WITHIN, os._exit, self.code)
+        self._output.lock.acquire(timeout=FLUSH_WITHIN)  # leaves no line half written
+        self._is_late = True
+        signal.pthread_kill(threading.main_thread().ident or 0, self.code - _SIGNAL)
 
 
-def run(args: list[str] | None = None, settings: Settings | None = None) -> None:
+def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> None:
     """Run one command and exit, with code 0 only after a success.
-
-    Exits by `os._exit`: workers may wait on a full queue or on the network, and Python would wait
-    for them.
 
     :param args: of the command line, by default those of the process
     :param settings: time, patience and transport
     """
-    # A buffer of its own: what Python sets up with PYTHONUNBUFFERED loses the rest of a text where
-    # a signal interrupts its writing. It writes whole what each of several threads gives it.
-    buffer = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
-    output = io.TextIOWrapper(buffer, "utf-8", write_through=True)
+    sys.stderr = sys.stderr or io.StringIO()  # None where it is closed
+    settings = settings or Settings()
+    source, output = SourceListrak(settings), Output(1)
+    signal_exit = SignalExit(source, output)
     code = 1
     try:
-        done = _run(sys.argv[1:] if args is None else args, settings or Settings(), output)
-        output.flush()
-        code = done
+        parser = _parser()
+        options = parser.parse_args(args)
+        if sys.stdout is None:
+            parser.error("standard output is closed")
+        code = _run(options, source, settings, output)
+    except SystemExit as error:  # argparse, which has printed the usage
+        code = error.code if isinstance(error.code, int) else 1
+    except BrokenPipeError:
+        # As any other program ends; but a reader that stops early, such as PyAirbyte's
+        # `get_samples`, may send SIGTERM next, and takes only its exit code for no error.
+        time.sleep(0 if signal_exit.code else READER_GRACE)
+        code = _SIGNAL + signal.SIGPIPE
+    except BaseException as error:  # from the output, since `_run` writes all others there
+        print(f"Cannot write to standard output. {_traced(error).message}", file=sys.stderr)
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
-        os._exit(code)
+        _exit(code and (signal_exit.code or code))
 
 
-def _run(args: list[str], settings: Settings, output: io.TextIOWrapper) -> int:
+def _exit(code: int) -> NoReturn:
+    """Exit without waiting for workers, which may wait on a full queue or on the network.
+
+    With the code of a signal, by this signal, as its sender expects. The first process of a
+    container cannot do so; it exits with the code, as a shell does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    if code > _SIGNAL:
+        signal.signal(code - _SIGNAL, signal.SIG_DFL)
+        signal.raise_signal(code - _SIGNAL)
+    os._exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "source-listrak", description="An Airbyte source that replicates a Listrak account."
+    )
+    parser.add_argument("--version", action="version", version=version("airbyte-source-listrak"))
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    documented = {name: module.__doc__ or "" for name, module in COMMANDS.items()}
+    for name, text in {**PROTOCOL, **documented}.items():
+        summary = text.partition(".")[0].replace("\n", " ") + "."
+        command = commands.add_parser(name, help=summary, description=text)
+        command.add_argument("--debug", action="store_true", help="log every request")
+        if name != "spec":
+            command.add_argument("--config", required=True, help="the configuration, a JSON file")
+        if name == "read":
+            command.add_argument("--catalog", required=True, help="the configured catalog")
+            command.add_argument("--state", help="the states of an earlier sync")
+        for option, keywords in COMMANDS[name].OPTIONS.items() if name in COMMANDS else ():
+            command.add_argument(f"--{option}", required=True, **keywords)
+    return parser
+
+
+def _run(
+    options: argparse.Namespace, source: SourceListrak, settings: Settings, output: Output
+) -> int:
     """Run one command and return its exit code.
 
-    :raises BrokenPipeError: the reader is gone
+    :raises OSError: the output cannot be written
     """
-    command = COMMANDS.get(args[0]) if args else None
-    _log_to(sys.stderr if command else output)
+    command = COMMANDS.get(options.command)
+    _set_up_log(sys.stderr if command else output, options.debug)
     try:
         if command:
-            output.write(_run_command(command, args, settings) + "\n")
+            output.write(_run_command(command, options, settings) + "\n")
         else:
-            _run_verb(args, settings, output)
-    except SystemExit as error:  # argparse, which has printed what is wrong
-        return error.code if isinstance(error.code, int) else 1
-    except (BrokenPipeError, KeyboardInterrupt):
+            for lines in _run_protocol(options, source):
+                output.write(lines)
+        return 0
+    except BrokenPipeError:
         raise
     except SyncFailed as error:
         # The error of each stream was emitted; one more would hide them.
-        logging.getLogger("airbyte").error(error.message)
-        return 1
+        _logger.error(error.message)
     except BaseException as error:
-        # Not by the CDK's excepthook: it prints the text of whatever was raised, and of what
-        # caused it, which can be a value of a row.
         traced = _traced(error)
         if command:
             print(traced.message, file=sys.stderr)
         else:
-            logging.getLogger("airbyte").fatal(traced.message)
-            message = traced.as_sanitized_airbyte_message()
-            output.write(AirbyteEntrypoint.airbyte_message_to_string(message) + "\n")
-        return 1
-    return 0
+            _logger.fatal(traced.message)
+            output.write(_as_line(traced.as_sanitized_airbyte_message()))
+    return 1
 
 
-def _run_verb(args: list[str], settings: Settings, output: io.TextIOWrapper) -> None:
-    """Write the messages of one of the CDK's commands."""
-    source = SourceListrak(settings)
-    _exit_on_signals(source, output)
-    entrypoint = ListrakEntrypoint(source, output)
-    for message in entrypoint.run(entrypoint.parse_args(args)):
-        output.write(message + "\n")
-        output.flush()  # there are few of them: records are written in batches
+def _run_protocol(options: argparse.Namespace, source: SourceListrak) -> Iterator[str | bytes]:
+    """Yield the messages of a command of the protocol, as lines.
+
+    The CDK's own `run` writes the configuration, with the password, to a temporary file.
+    """
+    if options.command == "spec":
+        yield _as_line(AirbyteMessage(type=Type.SPEC, spec=source.spec(_logger)))
+        return
+    config = _read_config(options.config)
+    if options.command == "check":
+        status = source.check(_logger, config)
+        yield _as_line(AirbyteMessage(type=Type.CONNECTION_STATUS, connectionStatus=status))
+    elif options.command == "discover":
+        yield _as_line(AirbyteMessage(type=Type.CATALOG, catalog=source.discover(_logger, config)))
+    else:
+        catalog, state = source.read_catalog(options.catalog), source.read_state(options.state)
+        yield from _read(source, config, catalog, state)
 
 
-def _run_command(command: ModuleType, args: list[str], settings: Settings) -> str:
-    """Return what one of `COMMANDS` prints; its module's docstring is the help."""
-    parser = argparse.ArgumentParser(f"source-listrak {args[0]}", description=command.__doc__)
-    parser.add_argument("--config", required=True, help="the configuration, a JSON file")
-    for name, keywords in command.OPTIONS.items():
-        parser.add_argument(name, required=True, **keywords)
-    options = vars(parser.parse_args(args[1:]))
-    config = ListrakConfig.parse(read_config(options.pop("config")))
-    return str(command.run(config, settings, **options))
+def _read(source: SourceListrak, config: Any, catalog: Any, state: Any) -> Iterator[str | bytes]:
+    """Yield the messages of a sync, and count the records for its states.
+
+    :raises AirbyteTracedException: the sync failed, or the container is almost out of memory
+    """
+    _logger.disabled = True  # the monitor would log that it exists
+    monitor = MemoryMonitor(MEMORY_CHECK)
+    _logger.disabled = False
+    counts: defaultdict[HashableStreamDescriptor, float] = defaultdict(float)
+    for message in source.read_batches(_logger, config, catalog, state):
+        batch = batch_of(message)
+        if batch is None:
+            yield _as_line(AirbyteEntrypoint.handle_record_counts(message, counts))
+        else:
+            counts[HashableStreamDescriptor(name=batch.stream)] += batch.count
+            yield batch.lines
+        monitor.check_memory_usage()
+
+
+def _run_command(command: ModuleType, options: argparse.Namespace, settings: Settings) -> str:
+    """Return what one of `COMMANDS` prints."""
+    config = ListrakConfig.parse(_read_config(options.config))
+    values = {name: getattr(options, name) for name in command.OPTIONS}
+    return str(command.run(config, settings, **values))
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    """Return a configuration, after a warning about fields that do not exist."""
+    config = read_config(path)
+    AirbyteEntrypoint.set_up_secret_filter(config, ListrakConfig.connection_specification())
+    if warning := ListrakConfig.warning(config):
+        _logger.warning(warning)
+    return config
+
+
+def _as_line(message: AirbyteMessage) -> str:
+    return AirbyteEntrypoint.airbyte_message_to_string(message) + "\n"
 
 
 def _traced(error: BaseException) -> AirbyteTracedException:
-    """Return an error without what caused it, whose text can be a value of a row."""
+    """Return an error without its cause, whose text may contain row values."""
     traced = as_traced("the connector", error)
     return AirbyteTracedException(traced.internal_message, traced.message, traced.failure_type)
 
 
-def _log_to(stream: TextIO) -> None:
-    """Write log lines where the messages go, so that they cannot tear each other."""
+def _set_up_log(stream: Any, is_debug: bool) -> None:
+    """Write log lines where the messages go, so that they cannot interleave."""
     # When the reader is gone, logging would print the line on stderr, past the filter of secrets.
     logging.raiseExceptions = False
+    is_debug = is_debug or is_platform_debug_log_enabled()
+    _logger.setLevel(logging.DEBUG if is_debug else logging.INFO)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(stream)
-
-
-def _exit_on_signals(source: SourceListrak, output: TextIO) -> None:
-    """Exit in time on SIGTERM and SIGINT, with the last consistent state written."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # The signal only stops the requests; the main thread continues to write what is on the
-        # queue, the state behind its records, and ends the streams as incomplete.
-        _start_timer(EXIT_WITHIN, _flush_and_exit, output, 128 + number)
-        _start_timer(0, source.interrupt)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-
-
-def _flush_and_exit(output: TextIO, code: int) -> None:
-    """Write what is left, to its last line end; a reader that no longer reads cannot prevent it."""
-    _start_timer(FLUSH_WITHIN, os._exit, code)
-    with contextlib.suppress(OSError, ValueError):
-        output.flush()
-    os._exit(code)
 
 
 def _start_timer(seconds: float, function: Callable[..., None], *args: object) -> None:

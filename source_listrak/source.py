@@ -209,6 +209,11 @@ class SourceListrak(cdk.AbstractSource):
             if warning := context.watch.warning(min(ages, default=None)):
                 logger.warning(warning)
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether a sync has begun, so that it can be interrupted."""
+        return self._breaker is not None
+
     def interrupt(self) -> None:
         """Stop a running read from outside: no more requests, and the state as of now."""
         if self._breaker is not None:

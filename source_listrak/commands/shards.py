@@ -73,7 +73,7 @@ def _count(text: str) -> int:
     return count
 
 
-OPTIONS = {"--count": {"type": _count, "help": "how many shards, at most"}}
+OPTIONS = {"count": {"type": _count, "help": "how many shards, at most"}}
 
 
 def run(config: ListrakConfig, settings: Settings, count: int) -> str:

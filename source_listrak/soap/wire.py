@@ -7,6 +7,7 @@ interpreter to the other workers between sending and receiving.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import threading
@@ -28,6 +29,7 @@ _PROXY_LOGIN_REQUIRED = 407
 
 # libcurl's own names are no help: several errors share a number with errors of other parts of it.
 # Its own texts can hold a proxy's password.
+_EXHAUSTED = "too few file descriptors or too little memory"
 _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_UNSUPPORTED_PROTOCOL: (faults.CONNECTION, "the response is not HTTP"),
     pycurl.E_URL_MALFORMAT: (faults.SERVICE_GONE, "the endpoint is not a URL"),
@@ -35,6 +37,7 @@ _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_COULDNT_RESOLVE_HOST: (faults.CONNECTION, "the host's name was not found"),
     pycurl.E_COULDNT_CONNECT: (faults.CONNECTION, "the connection was refused"),
     pycurl.E_PARTIAL_FILE: (faults.CONNECTION, "the response was cut short"),
+    pycurl.E_OUT_OF_MEMORY: (faults.CONNECTION, _EXHAUSTED),
     pycurl.E_OPERATION_TIMEDOUT: (faults.TIMEOUT, ""),
     pycurl.E_SSL_CONNECT_ERROR: (faults.CONNECTION, "the TLS handshake failed"),
     pycurl.E_PEER_FAILED_VERIFICATION: (faults.TLS, ""),
@@ -152,12 +155,15 @@ class CurlTransport:
             curl.perform()
         except pycurl.error as error:
             tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
+            number = curl.getinfo(pycurl.OS_ERRNO)
             curl.close()  # after an error, its connection is not used again
             if tunnel_status == _PROXY_LOGIN_REQUIRED:
                 raise AttemptFailed(faults.PROXY_LOGIN) from None
             code = int(error.args[0])
-            unknown = (faults.CONNECTION, f"libcurl error {code}")
-            raise AttemptFailed(*_ERRORS.get(code, unknown)) from None
+            fault, detail = _ERRORS.get(code, (faults.CONNECTION, f"libcurl error {code}"))
+            if code == pycurl.E_COULDNT_CONNECT and number != errno.ECONNREFUSED:
+                detail = os.strerror(number) if number else _EXHAUSTED
+            raise AttemptFailed(fault, detail) from None
         content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE) or b""
         response = Response(
             curl.getinfo(pycurl.RESPONSE_CODE),

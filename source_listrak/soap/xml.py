@@ -168,7 +168,9 @@ def _tree(
         else:  # in one step, which the parser takes without Python's lock
             root = etree.fromstring(data, etree.XMLParser(**options))
             taken = take(list(root.iter(f"{{*}}{name}")))
-    except (etree.LxmlError, ValueError):
+    except (etree.LxmlError, ValueError) as error:
+        if getattr(error, "code", None) == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from None
         return None
     return None if root is None or (is_huge and _depth(root) > MAX_DEPTH) else (root, taken)
 
