@@ -37,7 +37,7 @@ from drivers.setups import (
     make_simulator,
     requests,
 )
-from integration_tests import fuzz, test_leaving, test_secrets
+from integration_tests import fuzz, test_leaving, test_secrets, test_wire
 from simulator import FAULTS as SIMULATED
 from simulator import RequestRecord, Simulator
 from source_listrak import Settings, SourceListrak
@@ -205,6 +205,8 @@ def test_every_fault_that_the_connector_knows_is_reached_by_a_test() -> None:
         "repeated_page": test_given_a_page_is_repeated_then_reading_ends_with_an_error,
         "interrupted": test_leaving.test_given_a_signal_then_the_last_state_is_written,
         "proxy_login": test_secrets.test_given_the_proxy_refuses_its_password_then_it_is_named,
+        "proxy_refused": test_wire.test_given_a_proxy_refuses_the_tunnel_then_its_status_says_why,
+        "private_address": test_secrets.test_in_the_cloud_a_private_endpoint_is_refused,
         "tls": test_secrets.test_given_an_unknown_authority_then_no_password_is_sent,
     }
     assert {*on_their_own, *BY_THE_LOGIN.values(), *BY_A_REPORT.values()} == set(BY_NAME)
@@ -801,10 +803,10 @@ def test_given_forbidden_characters_then_they_are_removed_and_reported_once_a_st
         result = read_here(sim)
         assert result.code == 0
         assert differences(result, truth_of(sim)) == {}
-    warned = [line.split(":")[0] for line in result.logs if "that XML 1.0 forbids" in line]
+    warned = [line.split(":")[0] for line in result.logs if "1.0 does not allow" in line]
     assert sorted(warned) == sorted(set(warned))
     assert {"subscribed_contacts", "message_opens"} <= set(warned)
-    assert any("removed" in line for line in result.logs if line.startswith("Summary of"))
+    assert any("invalid characters" in line for line in result.logs if "Summary of" in line)
 
 
 @pytest.mark.parametrize("fault", ["wrong_encoding", "latin1_encoding", "missing_declaration"])
@@ -829,7 +831,7 @@ def test_given_values_of_a_wrong_type_then_they_are_null_counted_and_reported_on
         assert differences(result, truth_of(sim)) == {}
         rows = result.records("messages")
         assert 0 < sum("OrderTotal" not in row for row in rows) < len(rows)
-    warned = [line for line in result.logs if "not of the column's type" in line]
+    warned = [line for line in result.logs if "of the wrong type, which" in line]
     assert any("OrderTotal" in line for line in warned)
     assert any("AdditionDate" in line for line in warned)
     starts = [line.split(":")[0] for line in warned]

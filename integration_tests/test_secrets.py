@@ -48,6 +48,16 @@ SPELLINGS = (
     base64.b64encode(PASSWORD.encode()).decode(),
 )
 ADDRESSES = (
+    "jane.roe%2540customer.example",
+    "jane.roe&commat;customer.example",
+    "jane.roe\uff20customer.example",
+    "{'email':'jane.roe\\x40customer.example'}",
+    "RCPT TO:<jane.roe=40customer.example>",
+    "bounces+jane.roe=customer.example",
+    "jane.roe%u0040customer.example",
+    "'jane roe'@customer.example",
+    'Mailbox "jane roe" <jane.roe@customer.example>',
+    "jane dot roe at customer.example",
     "jane.roe@customer.example",
     "jane.roe%40customer.example",
     "GET /contacts?email=jane.roe%40customer.example&list=7",
@@ -307,7 +317,17 @@ def test_given_the_proxy_refuses_its_password_then_it_is_named() -> None:
     assert result.connection["message"].startswith(faults.PROXY_LOGIN.message)
 
 
+def test_in_the_cloud_a_private_endpoint_is_refused() -> None:
+    with make_simulator() as sim:
+        result = check(sim, environment={"DEPLOYMENT_MODE": "cloud"})
+        assert requests(sim) == 0
+    assert result.connection["status"] == "FAILED"
+    assert result.connection["message"].startswith(faults.PRIVATE_ADDRESS.message)
+
+
 # TLS
+
+AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Secure(Listener):
@@ -336,18 +356,23 @@ class Secure(Listener):
         return self.context.wrap_socket(connection, server_side=True), address
 
 
-@pytest.mark.parametrize("bundle", ["", "own"])
-def test_given_an_unknown_authority_then_no_password_is_sent(bundle: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["", *AUTHORITIES])
+def test_given_an_unknown_authority_then_no_password_is_sent(variable: str, tmp_path: Path) -> None:
     try:
         secure = Secure(tmp_path)
     except FileNotFoundError:
         pytest.skip("no openssl to make a certificate with")
-    trusted = {"REQUESTS_CA_BUNDLE": str(secure.certificate)} if bundle else {}
+    where = secure.certificate
+    if variable == "SSL_CERT_DIR":
+        where = tmp_path / "authorities"
+        where.mkdir()
+        (where / "own.pem").write_bytes(secure.certificate.read_bytes())
+        subprocess.run(["openssl", "rehash", str(where)], check=True)
+    trusted = {name: str(where) if name == variable else "" for name in AUTHORITIES}
     with listening(secure):
         service = Elsewhere(f"https://127.0.0.1:{secure.port}/")
         result = check(service, environment=trusted)
-    if bundle:
-        # Among the machine's own authorities, it is trusted.
+    if variable:
         assert result.connection["message"].startswith(faults.SERVER_ERROR.message)
         assert escape(PASSWORD) in secure.received[0]
     else:

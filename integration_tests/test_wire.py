@@ -19,7 +19,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from source_listrak.soap import faults
-from source_listrak.soap.faults import AttemptFailed, Fault
+from source_listrak.soap.faults import Action, AttemptFailed, Fault
 from source_listrak.soap.wire import CurlTransport, Limits, Response
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
@@ -153,10 +153,10 @@ def test_given_a_response_that_drips_then_the_whole_has_a_limit(head: bytes) -> 
         stop.set()
 
 
-def test_given_silence_then_its_limit_is_reached_before_that_of_the_whole() -> None:
+def test_given_silence_then_the_limit_is_that_of_the_whole() -> None:
     with served(b"") as server:
         began = time.monotonic()
-        sender = transport(silence_seconds=1)
+        sender = transport(response_seconds=1)
         assert failed(sender, server.url, seconds=600.0).fault is faults.TIMEOUT
         assert time.monotonic() - began < 60
 
@@ -213,7 +213,16 @@ def test_given_a_retry_after_then_its_seconds_or_its_date_count(
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
-@pytest.mark.parametrize(("status", "fault"), [(407, faults.PROXY_LOGIN), (502, faults.CONNECTION)])
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (403, faults.PROXY_REFUSED),
+        (405, faults.PROXY_REFUSED),
+        (407, faults.PROXY_LOGIN),
+        (502, faults.CONNECTION),
+        (503, faults.CONNECTION),
+    ],
+)
 def test_given_a_proxy_refuses_the_tunnel_then_its_status_says_why(
     variable: str, status: int, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +234,8 @@ def test_given_a_proxy_refuses_the_tunnel_then_its_status_says_why(
         target = "https://webservices.example/"
         error = failed(transport(), target)
         assert error.fault is fault
+        assert error.detail == f"HTTP {status} from the proxy"
+        assert (fault.action is Action.STOP) == (status in (403, 405, 407))
         lines = proxy.requests[0].split(b"\r\n")
         assert lines[0].startswith(b"CONNECT webservices.example:443")
         assert b"Proxy-Authorization: Basic " + base64.b64encode(b"who:p@ss") in lines

@@ -185,8 +185,10 @@ class ListrakConfig(pydantic.BaseModel):
             host, _ = parts.hostname or "", parts.port
         except ValueError:
             raise ValueError("it must be a URL") from None
-        if not host or parts.username is not None or parts.password is not None or parts.fragment:
-            raise ValueError("it must be a URL with a host, without credentials or a fragment")
+        if not host or parts.username is not None or parts.password is not None:
+            raise ValueError("it must be a URL with a host, without credentials")
+        if parts.query or parts.fragment:
+            raise ValueError("it must not have a query such as ?wsdl, or a fragment")
         if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
             raise ValueError("it must begin with https:// (http:// only for localhost)")
         return value

@@ -22,7 +22,7 @@ from source_listrak.config import ListrakConfig
 from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.redaction import secret_spellings
+from source_listrak.soap.redaction import spellings
 from source_listrak.soap.throttle import Clock, StopSwitch
 from source_listrak.soap.wire import CurlTransport, Limits, Transport
 from source_listrak.streams import CLASSES, Context, ListrakStream, LoginStream, ReportStream
@@ -138,7 +138,7 @@ class SourceListrak(cdk.AbstractSource):
         self, config: ListrakConfig, policy: RetryPolicy, logger: logging.Logger
     ) -> Context:
         # The CDK's filter replaces literally, so it needs every spelling of the password.
-        for spelling in secret_spellings(config.password):
+        for spelling in spellings(config.password):
             add_to_secrets(spelling)
         settings = self._settings
 

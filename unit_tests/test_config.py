@@ -187,6 +187,7 @@ def test_any_mapping_is_a_configuration() -> None:
         ("endpoint", "http://127.0.0.1.example.com/"),
         ("endpoint", "https://example.com:port/"),
         ("endpoint", "https://example.com/#fragment"),
+        ("endpoint", f"{LIVE_ENDPOINT}?wsdl"),
         ("endpoint", "nonsense"),
     ],
 )

@@ -287,7 +287,7 @@ class Probe:
         yield "Page size", conclude([answers], page_size)
         yield "Empty page", conclude([answers], empty_page)
         yield "Layout of dates", conclude([answers], layouts)
-        yield "Characters that XML forbids", Conclusion(f"{counts['removed_characters']:,} seen")
+        yield "Characters that XML forbids", Conclusion(f"{counts['invalid_characters']:,} seen")
         yield "Requests", Conclusion(f"{counts['requests']}, of them {counts['retries']} retries")
 
     def _readable(self, messages: Rows, counter: str) -> Rows:
@@ -352,7 +352,7 @@ class Probe:
             page = context.client.send(request, parse, context.counts)
         except faults.ListrakError as error:
             return Answer(fault=error.fault.name)
-        context.counts.add(removed_characters=page.removed_characters)
+        context.counts.add(invalid_characters=page.invalid_characters)
         form = "empty" if page.present else "nil"
         form = form if f"{name}Result" in texts[-1] else "absent"
         return Answer(page.rows, _DATE.findall(texts[-1]), form)

@@ -9,12 +9,11 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import NoReturn, Protocol
-from xml.sax.saxutils import escape
 
 from source_listrak.soap import faults
-from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER
+from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER, escaped
 from source_listrak.soap.faults import Action, AttemptFailed, Fault, ListrakError
-from source_listrak.soap.redaction import redact, secret_spellings
+from source_listrak.soap.redaction import mask, spellings
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch, Throttle
 from source_listrak.soap.wire import Response, Transport
@@ -121,10 +120,10 @@ class SoapClient:
 
     def __post_init__(self) -> None:
         self._credentials = {
-            USERNAME_PLACEHOLDER: escape(self.username).encode(),
-            PASSWORD_PLACEHOLDER: escape(self.password).encode(),
+            USERNAME_PLACEHOLDER: escaped(self.username),
+            PASSWORD_PLACEHOLDER: escaped(self.password),
         }
-        self._secrets = secret_spellings(self.password)
+        self._secrets = spellings(self.password)
         self._now = self.breaker.clock.monotonic
         self._ends = self._now() + self.policy.deadline
         self._throttle = Throttle(self.workers, self.max_requests_per_second, self.breaker)
@@ -192,7 +191,7 @@ class SoapClient:
             fault, detail = error.fault, error.detail
         if request.subject is None:
             fault = _FOR_THE_LOGIN.get(fault, fault)
-        redacted = "" if fault.hide_detail else redact(detail, self._secrets)
+        redacted = "" if fault.hide_detail else mask(detail, self._secrets)
         described = f"{request.label}: {redacted}" if redacted else request.label
         return ListrakError(fault, described, retry_after)
 

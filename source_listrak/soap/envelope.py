@@ -1,4 +1,4 @@
-"""Request envelopes, written by the bundled WSDL, which zeep reads."""
+"""Request envelopes, built from the bundled WSDL, which zeep reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 NAMESPACE = "http://webservices.listrak.com/v31/"
 
@@ -31,8 +32,13 @@ _ENVELOPE = (
 )
 
 
+def escaped(text: str) -> bytes:
+    """Return a text as the content of an element, UTF-8; XML would change a carriage return."""
+    return escape(text, {"\r": "&#13;"}).encode()
+
+
 def soap_action(operation: str) -> str:
-    """Return the value of an operation's SOAPAction header, in the quotes that SOAP 1.1 wants."""
+    """Return an operation's SOAPAction header, in the quotes that SOAP 1.1 requires."""
     return f'"{NAMESPACE}{operation}"'
 
 

@@ -32,7 +32,7 @@ class Fault:
     :ivar message: what the user reads: what happened, then what to do
     :ivar slows_down: whether the connector sends fewer requests at a time after it
     :ivar hide_detail: whether the service's own text adds nothing to the message
-    :ivar is_transient: whether a fault that stops the sync passes without help
+    :ivar is_transient: whether a fault that stops the sync resolves by itself
     """
 
     name: str
@@ -82,11 +82,19 @@ FAULTS: tuple[Fault, ...] = (
         "There is no Listrak service at the endpoint: the endpoint is wrong or the service has "
         "moved. Check the endpoint in the connector's configuration."),
     PROXY_LOGIN := Fault("proxy_login", "HTTP 407", Action.STOP,
-        "The proxy refused the connector. Check the proxy's user name and password in this "
-        "machine's environment (HTTPS_PROXY)."),
+        "The proxy refused the connector. Check the proxy's user name and password in the "
+        "environment variable HTTPS_PROXY."),
+    PROXY_REFUSED := Fault("proxy_refused", "HTTP 403 or 405 from a proxy", Action.STOP,
+        "The proxy refused to connect to the endpoint. Allow the endpoint's host in the proxy, or "
+        "add it to the environment variable NO_PROXY."),
+    PRIVATE_ADDRESS := Fault("private_address",
+        "an endpoint in a private network, in Airbyte Cloud (`DEPLOYMENT_MODE=cloud`)", Action.STOP,
+        "The endpoint is in a private network, so nothing was sent: in Airbyte Cloud, connectors "
+        "must not reach private networks. Check the endpoint in the connector's configuration."),
     TLS := Fault("tls", "a certificate that cannot be verified", Action.STOP,
         "The endpoint's certificate could not be verified, so no password was sent. Check the "
-        "endpoint, the proxy and this machine's certificate authorities."),
+        "endpoint and the proxy. If the proxy inspects TLS, set the environment variable "
+        "SSL_CERT_FILE to a file that contains its certificate authority."),
     OUTAGE := Fault("outage",
         "five reports in a row that failed after their retries, while the login fails too",
         Action.STOP, f"Listrak failed repeatedly, so the rest of the sync was skipped. {_LATER}",
@@ -143,10 +151,10 @@ FAULTS: tuple[Fault, ...] = (
 
 
 class AttemptFailed(Exception):
-    """An attempt at a request brought no rows.
+    """An attempt to send a request returned no rows.
 
     :ivar fault: what that means, by the body of the response alone if there is one
-    :ivar detail: what happened, or the service's own text in single spaces, which may hold secrets
+    :ivar detail: what happened, or the service's own text, redacted; may still contain the password
     """
 
     def __init__(self, fault: Fault, detail: str = "") -> None:

@@ -14,6 +14,7 @@ from source_listrak.soap import faults
 from source_listrak.soap.dates import DateReader
 from source_listrak.soap.envelope import NAMESPACE
 from source_listrak.soap.faults import AttemptFailed, Fault
+from source_listrak.soap.redaction import redact
 from source_listrak.soap.xml import all_text, local_name, parse
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
@@ -38,13 +39,14 @@ class Page:
 
     :ivar rows: in order, without columns that are absent, nil or of the wrong type
     :ivar present: whether there was a result, even an empty one
-    :ivar removed_characters: how many characters were dropped because XML 1.0 forbids them
+    :ivar invalid_characters: how many were dropped because XML 1.0 forbids them, or replaced
+        because they could not be decoded
     :ivar wrong_values: how many values of each column were not of its type
     """
 
     rows: list[Row]
     present: bool
-    removed_characters: int
+    invalid_characters: int
     wrong_values: Mapping[str, int]
 
 
@@ -161,7 +163,7 @@ def _malformed(detail: str) -> AttemptFailed:
 def _described(fault: Fault, texts: Iterable[str]) -> AttemptFailed:
     """Return the error that texts describe, of a fault unless they say more."""
     text = " ".join(" ".join(texts).split())
-    return AttemptFailed(faults.classify_text(text, fault), text)
+    return AttemptFailed(faults.classify_text(text, fault), redact(text))
 
 
 def _divide(

@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import errno
 import gzip
+import ipaddress
 import os
+import socket
 import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import certifi
 import pycurl
+from airbyte_cdk.utils import is_cloud_environment
 
 from source_listrak.soap import faults
 from source_listrak.soap.faults import AttemptFailed, Fault
 
 _BUFFER_BYTES = 2**18
 _GZIP_START = b"\x1f\x8b"
-_PROXY_LOGIN_REQUIRED = 407
+_FIRST_ERROR = 400
+_PROXY_FAULTS = {
+    403: faults.PROXY_REFUSED,
+    405: faults.PROXY_REFUSED,
+    407: faults.PROXY_LOGIN,
+}
 
 # libcurl's own names are no help: several errors share a number with errors of other parts of it.
 # Its own texts can hold a proxy's password.
@@ -41,7 +50,7 @@ _ERRORS: dict[int, tuple[Fault, str]] = {
     pycurl.E_OPERATION_TIMEDOUT: (faults.TIMEOUT, ""),
     pycurl.E_SSL_CONNECT_ERROR: (faults.CONNECTION, "the TLS handshake failed"),
     pycurl.E_PEER_FAILED_VERIFICATION: (faults.TLS, ""),
-    pycurl.E_SSL_CACERT_BADFILE: (faults.TLS, "the file of authorities cannot be read"),
+    pycurl.E_SSL_CACERT_BADFILE: (faults.TLS, "the authorities' file cannot be read"),
     pycurl.E_GOT_NOTHING: (faults.CONNECTION, "the connection was closed without a response"),
     pycurl.E_SEND_ERROR: (faults.CONNECTION, "the connection was reset"),
     pycurl.E_RECV_ERROR: (faults.CONNECTION, "the connection was reset"),
@@ -80,14 +89,13 @@ class Transport(Protocol):
 class Limits:
     """Limits of one request.
 
-    :param silence_seconds: without a byte; reports over large lists are slow to begin
-    :param response_seconds: for the whole response, however steadily it arrives
+    :param response_seconds: for the whole response, however steadily it arrives; reports over
+        large lists can take minutes to begin
     :param body_bytes: of a response, compressed and decompressed: `messages` is not paged, and
         100,000 rows of it have about 100 MB
     """
 
     connect_seconds: float = 15.0
-    silence_seconds: int = 120
     response_seconds: float = 600.0
     body_bytes: int = 128 * 2**20
 
@@ -100,18 +108,21 @@ class CurlTransport:
 
     libcurl finds the proxy in the environment: HTTPS_PROXY or ALL_PROXY, in upper or lower case,
     with credentials in their URL, unless NO_PROXY names the host; for an endpoint without TLS,
-    http_proxy in lower case. Authorities are those of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, a file
-    or a directory, or else certifi's.
+    http_proxy in lower case. The environment also names the certificate authorities, see
+    `_authorities`.
+
+    In Airbyte Cloud (DEPLOYMENT_MODE=cloud), connectors must not reach private networks. The CDK
+    only controls `requests`, so the same rule is applied here.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        bundles = map(os.environ.get, ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
-        authorities = next(filter(None, bundles), certifi.where())
-        is_directory = os.path.isdir(authorities)
+        file, directory = _authorities()
         self._options: list[tuple[int, object]] = [
-            (pycurl.CAPATH if is_directory else pycurl.CAINFO, authorities),
-            (pycurl.PROXY_CAPATH if is_directory else pycurl.PROXY_CAINFO, authorities),
+            (pycurl.CAINFO, file),
+            (pycurl.PROXY_CAINFO, file),
+            (pycurl.CAPATH, directory),
+            (pycurl.PROXY_CAPATH, directory),
             (pycurl.POST, 1),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.USERAGENT, "source-listrak"),
@@ -119,8 +130,7 @@ class CurlTransport:
             (pycurl.BUFFERSIZE, _BUFFER_BYTES),
             (pycurl.NOSIGNAL, 1),  # a timeout by signal would need the main thread
             (pycurl.CONNECTTIMEOUT_MS, int(1000 * limits.connect_seconds)),
-            (pycurl.LOW_SPEED_LIMIT, 1),
-            (pycurl.LOW_SPEED_TIME, limits.silence_seconds),
+            (pycurl.TCP_KEEPALIVE, 1),  # while a report is slow, for firewalls on the way
             (pycurl.MAXFILESIZE_LARGE, limits.body_bytes),
             (pycurl.XFERINFOFUNCTION, lambda *_: None),
         ]
@@ -136,6 +146,8 @@ class CurlTransport:
         try:
             curl = self._idle.pop()
         except IndexError:
+            if is_cloud_environment() and _is_private(url):
+                raise AttemptFailed(faults.PRIVATE_ADDRESS) from None
             curl = pycurl.Curl()
             for option, value in self._options:
                 curl.setopt(option, value)
@@ -157,8 +169,9 @@ class CurlTransport:
             tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
             number = curl.getinfo(pycurl.OS_ERRNO)
             curl.close()  # after an error, its connection is not used again
-            if tunnel_status == _PROXY_LOGIN_REQUIRED:
-                raise AttemptFailed(faults.PROXY_LOGIN) from None
+            if tunnel_status >= _FIRST_ERROR:
+                fault = _PROXY_FAULTS.get(tunnel_status, faults.CONNECTION)
+                raise AttemptFailed(fault, f"HTTP {tunnel_status} from the proxy") from None
             code = int(error.args[0])
             fault, detail = _ERRORS.get(code, (faults.CONNECTION, f"libcurl error {code}"))
             if code == pycurl.E_COULDNT_CONNECT and number != errno.ECONNREFUSED:
@@ -174,6 +187,29 @@ class CurlTransport:
         received.close()  # an idle connection keeps it
         self._idle.append(curl)
         return response
+
+
+def _authorities() -> tuple[str | None, str | None]:
+    """Return the file and the directory of certificate authorities.
+
+    The first that is set: REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE (each a file or a directory),
+    SSL_CERT_FILE and SSL_CERT_DIR (both apply); or else certifi's file.
+    """
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if bundle:
+        return (None, bundle) if os.path.isdir(bundle) else (bundle, None)
+    file, directory = (os.environ.get(name) or None for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    return (file, directory) if file or directory else (certifi.where(), None)
+
+
+def _is_private(url: str) -> bool:
+    """Return whether any address of a URL's host is in a private network; not for no address."""
+    host = urlsplit(url)
+    try:
+        found = socket.getaddrinfo(host.hostname, host.port)
+    except OSError:
+        return False
+    return any(not ipaddress.ip_address(address[0]).is_global for *_, address in found)
 
 
 def _decompressed(data: bytes, limit: int) -> bytes:

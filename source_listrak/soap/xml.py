@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from io import BytesIO
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -24,8 +23,9 @@ T = TypeVar("T")
 MAX_DEPTH = 256
 """Elements within elements, libxml2's own limit below 10 MB. A correct response has 7 levels."""
 MAX_MARKUP = 2**21
-"""Tags and attributes of one response, which bound its tree to 400 MB. 50,000 messages in one
-response have as many; a page of 2,500 events has 50,000."""
+"""Tags and attributes of one response, which bound its tree to 400 MB, and references in one that
+must be repaired, which bound the time. 50,000 messages have as many tags; a page of 2,500 events
+has 50,000."""
 
 _HUGE = 10_000_000
 """Bytes, libxml2's own limit of one text; only larger responses need `huge_tree`."""
@@ -46,18 +46,19 @@ def parse(
     :param take: reads these elements, each when it is complete, and may empty them; called again
         when the response has to be parsed again
     :return: the element `Envelope`, the result of `take`, and how many characters were dropped
-        because XML 1.0 forbids them
-    :raises AttemptFailed: whatever else the bytes are, and no other error; its detail never
+        because XML 1.0 forbids them, or replaced because they could not be decoded
+    :raises AttemptFailed: for anything but an envelope, and no other error; its detail never
         contains anything of the response itself
     """
-    data, removed = _as_utf8(body, content_type), 0
+    data, invalid = _as_utf8(body, content_type)
     parsed = _tree(data, name, take)
     if parsed is None:
         # Only now, so that clean responses do not pay for the search.
-        data, removed = _without_forbidden(data)
-        parsed = _tree(data, name, take) if removed else None
+        repaired, removed = _without_forbidden(data)
+        parsed = _tree(repaired, name, take) if repaired != data else None
+        data, invalid = repaired, invalid + removed
     if parsed is not None and local_name(parsed[0]) == "Envelope":
-        return *parsed, removed
+        return *parsed, invalid
     declared = (content_type or "").lower().lstrip()
     is_html = declared.startswith(("text/html", "application/xhtml"))
     if is_html or _HTML_TAG.match(data, _prolog_end(data)):
@@ -88,13 +89,12 @@ def _unreadable(fault: Fault, body: bytes, detail: str = "") -> AttemptFailed:
 
 # Encodings
 
-_FIRST_BYTES = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (b"<\0", "utf-16-le"),
-    (b"\0<", "utf-16-be"),
+_UTF_16 = (
+    (re.compile(rb"\xff\xfe|(?:[ \t\r\n]\0)*<\0"), "utf-16-le"),
+    (re.compile(rb"\xfe\xff|(?:\0[ \t\r\n])*\0<"), "utf-16-be"),
 )
+_SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+_BEFORE_XML = codecs.BOM_UTF8 + b" \t\r\n"
 # Declared in the HTTP header, the XML declaration, or a web page.
 _LATIN = re.compile(
     r"""\b(charset|encoding)\s*=\s*["']?\s*(windows-1252|cp1252|iso-8859-1|latin1|(us-)?ascii)\b""",
@@ -102,26 +102,36 @@ _LATIN = re.compile(
 )
 
 
-def _as_utf8(body: bytes, content_type: str | None) -> bytes:
-    """Return a body in UTF-8, without a byte-order mark.
+def _as_utf8(body: bytes, content_type: str | None) -> tuple[bytes, int]:
+    """Return a body in UTF-8, without space or a byte-order mark before it, and what was invalid.
 
-    UTF-16 is recognised by its first bytes. What is valid UTF-8 is UTF-8, whatever the header
-    says; anything else is windows-1252 if the HTTP charset or the document's beginning says so (or
-    Latin-1 or ASCII, which means the same in practice).
-
-    :raises AttemptFailed: it cannot be decoded
+    UTF-16 is recognized by its first bytes. Valid UTF-8 is UTF-8, regardless of the header;
+    anything else is windows-1252 if the HTTP charset or the document's beginning says so (or
+    Latin-1 or ASCII, which means the same in practice), or else UTF-8 with damage: each sequence
+    that cannot be decoded becomes U+FFFD and is counted, and surrogates in pairs, which old
+    encoders write, become the character that they represent.
     """
-    encoding = next((name for start, name in _FIRST_BYTES if body.startswith(start)), "utf-8")
-    with suppress(UnicodeError):
+    encoding = next((name for start, name in _UTF_16 if start.match(body)), "utf-8")
+    data, invalid = body, 0
+    try:
         text = body.decode(encoding)
-        if encoding == "utf-8":  # without encoding it again
-            return body.removeprefix(codecs.BOM_UTF8)
-        return text.removeprefix("\ufeff").encode()
-    if encoding == "utf-8" and _LATIN.search(f"{content_type} {body[:512]!r}"):
-        encoding = "windows-1252"
-        with suppress(UnicodeError):
-            return body.decode(encoding).encode()
-    raise _unreadable(faults.MALFORMED, body, f"the response is not valid {encoding.upper()}")
+    except UnicodeError:
+        if encoding == "utf-8" and _LATIN.search(f"{content_type} {body[:512]!r}"):
+            encoding = "windows-1252"
+        elif encoding == "utf-8":
+            body = _SURROGATES.sub(_joined, body)
+        text = body.decode(encoding, "replace")
+        invalid = text.count("\ufffd") - body.decode(encoding, "ignore").count("\ufffd")
+        data = text.encode()
+    else:
+        if encoding != "utf-8":  # which is not encoded again
+            data = text.encode()
+    return data.lstrip(_BEFORE_XML), invalid
+
+
+def _joined(surrogates: re.Match[bytes]) -> bytes:
+    units = surrogates[0].decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+    return units.decode("utf-16-le").encode()
 
 
 # Guards
@@ -129,6 +139,12 @@ def _as_utf8(body: bytes, content_type: str | None) -> bytes:
 _MISC = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->", re.S)
 _DOCTYPE = re.compile(rb"<!doctype\s*([^\s>\[]*)[^>\[]*(\[?)", re.I)
 _HTML_TAG = re.compile(rb"<(html|head|title|body|h[1-6]|center|meta|p|div)\b", re.I)
+
+
+def _too_large() -> AttemptFailed:
+    return AttemptFailed(
+        faults.TOO_LARGE, "the response contains more markup than fits into memory"
+    )
 
 
 def _prolog_end(data: bytes) -> int:
@@ -147,9 +163,7 @@ def _tree(
             raise _unreadable(faults.HTML_PAGE, data)
         raise AttemptFailed(faults.REFUSED_XML, "the response contains a document type")
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
-        raise AttemptFailed(
-            faults.TOO_LARGE, "the response contains more markup than fits into memory"
-        )
+        raise _too_large()
     is_huge = len(data) > _HUGE
     # By default lxml loads nothing from elsewhere.
     options: dict[str, Any] = {
@@ -184,8 +198,8 @@ def _depth(root: etree._Element) -> int:
 
 
 _FORBIDDEN = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
-# What looks like a reference in a CDATA section, comment or instruction is none; an unclosed one
-# reaches to the end, so that the bytes are passed once.
+# What looks like a reference in a CDATA section, comment or instruction is not one; an unclosed
+# section extends to the end, so that the bytes are scanned once.
 _OPAQUE_OR_REFERENCE = re.compile(
     rb"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)"
     rb"|&#(?:x([0-9a-fA-F]+)|([0-9]+));",
@@ -195,18 +209,34 @@ _ALLOWED = ((0x9, 0xA), (0xD, 0xD), (0x20, 0xD7FF), (0xE000, 0xFFFD), (0x10000, 
 
 
 def _without_forbidden(data: bytes) -> tuple[bytes, int]:
-    """Remove the characters that XML 1.0 forbids, raw or as references, and count them."""
-    references: list[bytes] = []
+    """Remove the characters that XML 1.0 forbids, raw or as references, and count them.
+
+    References to two surrogates that are a pair become the character that they represent.
+
+    :raises AttemptFailed: there are so many references that the search would take minutes
+    """
+    if data.count(b"&#") > MAX_MARKUP:
+        raise _too_large()
+    removed, high, end_of_high = 0, 0, -1
 
     def checked(match: re.Match[bytes]) -> bytes:
+        nonlocal removed, high, end_of_high
         hexadecimal, decimal = match.groups()
-        if digits := hexadecimal or decimal:
-            # Eight digits are more than any character has.
-            code = int(digits.lstrip(b"0")[:8] or b"0", 16 if hexadecimal else 10)
-            if not any(first <= code <= last for first, last in _ALLOWED):
-                references.append(match[0])
-                return b""
-        return match[0]
+        digits = hexadecimal or decimal
+        if not digits:
+            return match[0]
+        # Eight digits are more than any character has.
+        code = int(digits.lstrip(b"0")[:8] or b"0", 16 if hexadecimal else 10)
+        if any(first <= code <= last for first, last in _ALLOWED):
+            return match[0]
+        if 0xDC00 <= code <= 0xDFFF and match.start() == end_of_high:
+            removed -= 1
+            return chr(0x10000 + (high - 0xD800) * 0x400 + code - 0xDC00).encode()
+        if 0xD800 <= code < 0xDC00:
+            high, end_of_high = code, match.end()
+        removed += 1
+        return b""
 
     data, raw = _FORBIDDEN.subn(b"", data)
-    return _OPAQUE_OR_REFERENCE.sub(checked, data), raw + len(references)
+    data = _OPAQUE_OR_REFERENCE.sub(checked, data)
+    return data, raw + removed

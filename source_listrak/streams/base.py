@@ -248,16 +248,17 @@ class ListrakStream(HttpStream):
     def _warn_of_changes(self, page: rows.Page) -> None:
         """Count what the rows lost on their way, and log the first case."""
         counts, warn = self.counts, self.context.logger.warning
-        removed, wrong = page.removed_characters, page.wrong_values
-        counts.add(removed_characters=removed, wrong_values=sum(wrong.values()))
+        removed, wrong = page.invalid_characters, page.wrong_values
+        counts.add(invalid_characters=removed, wrong_values=sum(wrong.values()))
         if removed and counts.is_first(self.name):
             warn(
-                f"{self.name}: removed {removed:,} characters that XML 1.0 forbids from a response "
-                "and kept the rows. Further ones are counted in the summary."
+                f"{self.name}: removed or replaced {removed:,} characters of a response that XML "
+                "1.0 does not allow or that could not be decoded. Later ones are only counted in "
+                "the summary."
             )
         columns = [column for column in wrong if counts.is_first(f"{self.name}.{column}")]
         if columns:
             warn(
-                f"{self.name}: {', '.join(columns)} had values that are not of the column's type; "
-                "they are null. Further ones are counted in the summary."
+                f"{self.name}: {', '.join(columns)} contained values of the wrong type, which were "
+                "set to null. Later ones are only counted in the summary."
             )

@@ -23,7 +23,7 @@ _SUMMARY = (
     ("failed", "{failed:,} failed"),
     ("short_slices", "{short_slices:,} shorter than their counters"),
     ("wrong_values", "{wrong_values:,} values of a wrong type"),
-    ("removed_characters", "{removed_characters:,} forbidden characters removed"),
+    ("invalid_characters", "{invalid_characters:,} invalid characters"),
 )
 """The parts of a summary, each with the count without which it is left out."""
 

@@ -21,6 +21,7 @@ from source_listrak.soap.envelope import (
     PASSWORD_PLACEHOLDER,
     USERNAME_PLACEHOLDER,
     build,
+    escaped,
     soap_action,
 )
 from source_listrak.tables import TABLES
@@ -188,3 +189,9 @@ def test_the_wsdl_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     build("GetContactListCollection", {})
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb\n", "\r", " a\tb ", "<&>\"'", "ö\U0001f600"])
+def test_a_credential_arrives_as_it_was_given(text: str) -> None:
+    """XML parsers make a line feed of a carriage return that is not written as a reference."""
+    assert etree.fromstring(b"<Password>%b</Password>" % escaped(text)).text == text

@@ -441,9 +441,9 @@ def test_rows_may_contain_any_words(text: str) -> None:
     assert rows[0]["ContactID"] == text
 
 
-def test_removed_characters_are_counted() -> None:
+def test_invalid_characters_are_counted() -> None:
     read = OPENS.reader().read(page(OPENS, open_row(contact="a\x01&#x2;b")))
-    assert (read.rows[0]["ContactID"], read.removed_characters) == ("ab", 2)
+    assert (read.rows[0]["ContactID"], read.invalid_characters) == ("ab", 2)
 
 
 # An empty page, and what only looks like one

@@ -8,11 +8,12 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 
+import certifi
 import pytest
 
 from source_listrak.soap import faults
 from source_listrak.soap.faults import Action, AttemptFailed, Fault
-from source_listrak.soap.wire import CurlTransport, Limits, Response
+from source_listrak.soap.wire import CurlTransport, Limits, Response, _authorities
 
 BODY = b"<a>" + b"some text " * 1000 + b"</a>"
 HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"x"'}
@@ -175,6 +176,60 @@ def test_a_refused_connection_is_named_in_plain_english(monkeypatch: pytest.Monk
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
     error = _error(url)
     assert (error.fault, error.detail) == (faults.CONNECTION, "the connection was refused")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.1.2.3", "[::1]", "169.254.1.1"])
+def test_in_the_cloud_no_private_address_is_connected_to(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPLOYMENT_MODE", "CLOUD")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.0)
+        error = _error(f"https://{host}:{server.getsockname()[1]}/")
+        assert error.fault is faults.PRIVATE_ADDRESS
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_in_the_cloud_a_host_without_an_address_is_named_as_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEPLOYMENT_MODE", "cloud")
+    monkeypatch.setenv("NO_PROXY", "*")
+    error = _error("https://no-such-host.invalid/")
+    assert (error.fault, error.detail) == (faults.CONNECTION, "the host's name was not found")
+
+
+VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (certifi.where(), None)),
+        (dict.fromkeys(VARIABLES, ""), (certifi.where(), None)),
+        ({"SSL_CERT_FILE": "f"}, ("f", None)),
+        ({"SSL_CERT_DIR": "d"}, (None, "d")),
+        ({"SSL_CERT_FILE": "f", "SSL_CERT_DIR": "d"}, ("f", "d")),
+        ({"CURL_CA_BUNDLE": "c", "SSL_CERT_FILE": "f", "SSL_CERT_DIR": "d"}, ("c", None)),
+        ({"REQUESTS_CA_BUNDLE": "r", "CURL_CA_BUNDLE": "c"}, ("r", None)),
+        ({"REQUESTS_CA_BUNDLE": "/"}, (None, "/")),
+    ],
+)
+def test_the_environment_names_the_authorities(
+    given: dict[str, str], expected: tuple[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert _authorities() == expected
+
+
+def test_a_report_may_be_silent_for_as_long_as_a_response_may_take() -> None:
+    """A report that needs 146 s to begin was cut off at 120 s on each attempt."""
+    assert Limits().response_seconds >= 600
+    assert "silence_seconds" not in Limits.__slots__
 
 
 @pytest.mark.parametrize("url", [" http://127.0.0.1:9/", "http://127.0.0.1:9/\n", "http://"])

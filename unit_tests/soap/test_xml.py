@@ -54,7 +54,7 @@ NOT_ENVELOPES: dict[str, bytes] = {
     "an undefined entity": page(OPENS, open_row(contact="&secret;")),
     "two roots": page(OPENS, open_row()) + b"<secret/>",
     "an unbound prefix": page(OPENS, open_row()).replace(b"WSContactOpen", b"secret:WSContactOpen"),
-    "bytes that are not UTF-8": page(OPENS, open_row(contact="secret")).replace(b"secret", b"\xff"),
+    "a byte that is not UTF-8 in a tag": page(OPENS, open_row()).replace(b"tID>c", b"\xff>c"),
     "deep nesting": page(OPENS, "<x>" * 400 + "</x>" * 400),
     "deep nesting in a huge response": page(
         OPENS, open_row(contact="x" * 11_000_000) + "<x>" * 400 + "</x>" * 400
@@ -171,6 +171,13 @@ def test_arbitrary_bytes_raise_request_errors_only(body: bytes, content_type: st
         ("a&#x1F;b", "ab", 1),
         ("a&#31;&#x0;b", "ab", 2),
         ("a&#xD800;b", "ab", 1),
+        ("a&#xD83D;&#xDE00;b", "a\U0001f600b", 0),
+        ("&#55357;&#xde00;&#xD83D;&#56832;", "\U0001f600\U0001f600", 0),
+        ("&#xDE00;&#xD83D;b", "b", 2),
+        ("&#xD83D; &#xDE00;", " ", 2),
+        ("&#xD83D;&#xD83D;&#xDE00;&#xDE00;", "\U0001f600", 2),
+        ("&#xD83D;&#x41;&#xDE00;", "A", 2),
+        ("<![CDATA[&#xD83D;]]>&#xDE00;", "&#xD83D;", 1),
         ("a&#xFFFE;b\uffff", "ab", 2),
         ("\ufffe&#x41;\uffff", "A", 2),
         ("a&#x110000;b&#99999999999999999999;", "ab", 2),
@@ -262,17 +269,53 @@ def test_latin_1_means_windows_1252_as_in_browsers(
         (_encoded("cp1252", None, "Käse"), None),
         (_encoded("cp1252", "utf-8", "Käse"), "text/xml; charset=utf-8"),
         (_encoded("cp1252", "no-such-encoding", "Käse"), "text/xml; charset=utf-7"),
-        (_encoded("latin-1", "iso-8859-1", "\x81é"), None),
-        (_encoded("utf-16-le", "utf-16", "Käse")[:-1], None),
-        (b"\xed\xa0\x80", None),
+        (_encoded("latin-1", "iso-8859-1", "K\x81se"), None),
+        (_encoded("utf-16-le", "utf-16", "Käse").replace(b"\xe4\0", b"\0\xdc"), None),
+        (_encoded("utf-8", "utf-8", "K#se").replace(b"#", b"\xc3"), None),
     ],
 )
-def test_what_cannot_be_decoded_is_malformed_and_never_garbled(
+def test_what_cannot_be_decoded_is_replaced_and_counted(
     body: bytes, content_type: str | None
 ) -> None:
-    fault, detail = _error(body, content_type)
-    assert fault is faults.MALFORMED
-    assert re.fullmatch("the response is not valid [A-Z0-9-]+", detail)
+    root, count = parse(body, content_type)
+    assert root.findtext(".//{*}ContactID") == "K\ufffdse"
+    assert count == 1
+
+
+def test_what_was_replaced_is_counted_apart_from_what_the_service_had_replaced() -> None:
+    body = page(OPENS, open_row(contact="\ufffd#\ufffd&#1;")).replace(b"#\xef", b"\xff\xef")
+    assert parse(body)[1] == 1 + 1
+
+
+@pytest.mark.parametrize("text", ["\U0001f600", "\U00010000\U0010ffff", "a\U0001f600ü"])
+def test_raw_surrogates_in_pairs_become_their_character(text: str) -> None:
+    units = text.encode("utf-16-be")
+    pairs = [units[at : at + 2] for at in range(0, len(units), 2)]
+    apart = [pair.decode("utf-16-be", "surrogatepass") for pair in pairs]
+    raw = "".join(apart).encode("utf-8", "surrogatepass")
+    body = page(OPENS, open_row(contact="#")).replace(b"#", raw)
+    root, count = parse(body)
+    assert (root.findtext(".//{*}ContactID"), count) == (text, 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "before", ["\n", "\ufeff", " \t\r\n", "\ufeff\n", "\n\ufeff", "\ufeff\ufeff"]
+)
+def test_space_and_byte_order_marks_before_the_declaration_are_skipped(
+    before: str, encoding: str
+) -> None:
+    if encoding != "utf-8" and before == "\n\ufeff":
+        return  # no bytes that begin so are UTF-16
+    body = (before + page(OPENS, open_row(contact=WORDS)).decode()).encode(encoding)
+    assert _contact(body) == WORDS
+
+
+def test_references_that_must_be_searched_are_limited_like_tags() -> None:
+    body = page(OPENS, open_row(contact="&#1;" * (xml.MAX_MARKUP + 1)))
+    began = time.process_time()
+    assert _error(body)[0] is faults.TOO_LARGE
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_adding_says_whether_it_was_the_first_time() -> None:
     assert not counts.add(wrong_values=0)
     assert counts.add(wrong_values=3)
     assert not counts.add(wrong_values=1)
-    assert counts.add(removed_characters=1)
+    assert counts.add(invalid_characters=1)
 
 
 def test_a_summary_names_only_what_there_was() -> None:
@@ -137,6 +137,14 @@ def test_what_happens_during_a_long_sync_is_no_matter() -> None:
     watch.see("message_opens", rows(timedelta()), "OpenDate")
     watch.see("message_opens", rows(timedelta(hours=8)), "OpenDate")
     assert watch.warning(None) is None
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00.000000Z"])
+def test_dates_at_the_ends_of_the_calendar_break_nothing(zone: str, date: str) -> None:
+    watch = ZoneWatch(ZoneInfo(zone), lambda: NOW)
+    watch.see("opens", [{"OpenDate": date}], "OpenDate")
+    assert (watch.warning(None) is None) == date.startswith("0001")
 
 
 def test_where_no_zone_would_fit_none_is_named() -> None:
