@@ -3,7 +3,7 @@
 account.py    what exists, as pure functions; begins with a worked example
 series.py     things in order of time, and the search for those in a range of dates
 counts.py     counters, computed the fast way
-tables.py     the thirty tables: operation, columns in their order, values. Add a table here
+tables.py     the tables: operation, columns in their order, values. Add a table here
 truth.py      every record, and every counter, worked out the slow way
 service.py    SOAP: request in, page of rows out
 faults.py     wrong answers of every kind

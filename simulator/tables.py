@@ -1,4 +1,4 @@
-"""The thirty tables: operation, row element, request, columns in the service's order, values.
+"""The tables: operation, row element, request, columns in the service's order, values.
 
 One ``Table`` is everything the simulator knows about a table: the service renders it, the truth
 reads it row by row, and the tests walk through ``TABLES``. A new table is one entry here.

@@ -159,7 +159,3 @@ def test_the_declared_tables_are_those_of_the_interface_in_order_and_type(wsdl: 
         result, *rest = elements(f"{table.operation}Response")
         assert result == (f"{table.operation}Result", f"ArrayOf{table.row}")
         assert rest == exception
-
-
-def test_there_are_thirty_tables() -> None:
-    assert len(TABLES) == len({table.operation for table in TABLES.values()}) == 30
