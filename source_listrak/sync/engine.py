@@ -250,18 +250,16 @@ class SliceCursor(Cursor, PartitionGenerator):
         self.emit_state(after=self._engine.state_interval)
 
     def _fail(self, slice_: Slice, error: Exception) -> None:
-        """Note that a slice failed permanently; the stream continues, unless it is refused."""
+        """Note that a slice failed permanently; the stream continues."""
         name, counts = self._stream.table.name, self._stream.counts
         failed = FailedSlice(slice_, as_traced(name, error))
         if not self._ledger.fail(failed):
             return
-        if self._ledger.is_refused:
-            self._error = failed.error
-            self.slots.stop()
         if failed.calls_for(Action.SKIP):
             counts.add(gone=1)
             return
-        is_first = counts.add(failed=1)
+        counts.add(failed=1)
+        is_first = not self._ledger.is_lasting(slice_.key) and counts.is_first("incomplete")
         if self._engine.breaker.error is None:
             self._engine.logger.warning(
                 f"{name}: {slice_.label} failed permanently: {failed.error.message}"
@@ -277,23 +275,24 @@ class SliceCursor(Cursor, PartitionGenerator):
         reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._error
         if reason is not None:
             raise reason
-        deferred, failures = (
-            self._ledger.close(self._stream.newest),
-            list(self._ledger.failures.values()),
-        )
+        deferred = self._ledger.close(self._stream.newest)
+        failures = self._ledger.failures
         if len(deferred) > DEFERRED_LIMIT:
             raise AirbyteTracedException(
                 message=f"{len(deferred):,} reports of {name} could not be read, more than the "
                 "state can hold. Try again later; the next sync will read them again.",
                 internal_message="too many slices are deferred",
-                failure_type=failures[0].error.failure_type,
+                failure_type=next(iter(failures.values())).error.failure_type,
             )
         if gone := sum(one.gone for one in deferred.values()):
             self._engine.logger.warning(
                 f"{name}: Listrak returned 404 for the reports of {gone:,} messages, conversations "
-                "or lists. They were skipped; the next sync will try again."
+                "or lists, or they failed in every sync for 30 days. They were skipped; the next "
+                "sync will try again."
             )
-        failed = [one for one in failures if not one.calls_for(Action.SKIP)]
+        # Slices that are deferred with their list are left out.
+        found = [(deferred[key], one) for key, one in failures.items() if key in deferred]
+        failed = [one for later, one in found if not later.gone]
         if failed:
             oldest = min(deferred[one.slice.key].noticed for one in failed)
             cause = failed[0].error

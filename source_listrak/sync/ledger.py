@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from source_listrak.soap.faults import Action
 from source_listrak.sync.plan import StreamPlan
-from source_listrak.sync.slices import FailedSlice
+from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import DEFERRED_LIMIT, Deferred, Key, StreamState
 
 REFUSALS_LIMIT = 5
-"""A table whose first this many reports are all refused ends."""
+"""If the first this many slices of a list are all refused, the rest of the list is deferred."""
 
 
 class Ledger:
@@ -37,43 +38,55 @@ class Ledger:
         self._lists = frozenset(list_ids)
         self._to, self._open = plan.running.to, set(plan.running.open)
         self._deferred = dict(plan.deferred)
-        self._has_finished = self._is_closed = False
+        self._refused: defaultdict[int, list[FailedSlice]] = defaultdict(list)
+        self._answered: set[int] = set()
+        """Lists of which a slice was not refused."""
+        self._is_closed = False
         self._newest: datetime | None = None
         self._lock = threading.Lock()
 
     def begin(self, key: Key) -> bool:
-        """Note that a slice is about to be read; return False if it is done already."""
+        """Note that a slice is about to be read; return False if it is done, or its list deferred.
+
+        Deferred slices do not show that a list is refused: they may be refused in every sync.
+        """
         if len(key) > 1 and key in self._plan.deferred:
             return True
         if self._plan.running.is_done(key):
             return False
         with self._lock:
+            list_id, refused = key[0], self._refused[key[0]]
+            is_refused = len(refused) >= REFUSALS_LIMIT and list_id not in self._answered
+            if is_refused and len(key) > 1:
+                key = (list_id,)
+                start, read_to = self._plan.start(list_id), self._plan.read_to(list_id)
+                rest = Slice(key, ("list", list_id), start=start, read_to=read_to)
+                self.failures.setdefault(key, FailedSlice(rest, refused[0].error))
             self._open.add(key)
             self._to = max(self._to or key, key)
-        return True
+            return not is_refused
 
     def finish(self, key: Key) -> None:
         """Note that all records of a slice are queued for the output."""
         with self._lock:
-            self._has_finished = True
+            self._answered.add(key[0])
             self._open.discard(key)
             self._deferred.pop(key, None)
 
     def fail(self, failed: FailedSlice) -> bool:
         """Note that a slice failed permanently; return False if that is known already."""
+        key = failed.slice.key
         with self._lock:
-            return self.failures.setdefault(failed.slice.key, failed) is failed
+            if not failed.calls_for(Action.REFUSED):
+                self._answered.add(key[0])
+            elif key not in self._plan.deferred:
+                self._refused[key[0]].append(failed)
+            return self.failures.setdefault(key, failed) is failed
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether the first `REFUSALS_LIMIT` slices were all refused.
-
-        Deferred slices do not count: they may be refused in every sync.
-        """
-        with self._lock:
-            first = [one for key, one in self.failures.items() if key not in self._plan.deferred]
-            all_refused = all(one.calls_for(Action.REFUSED) for one in first)
-            return not self._has_finished and len(first) == REFUSALS_LIMIT and all_refused
+    def is_lasting(self, key: Key) -> bool:
+        """Return whether a slice has failed in every sync for so long that it counts as gone."""
+        deferred = self._plan.deferred.get(key)
+        return deferred is not None and self._plan.is_lasting(deferred)
 
     def close(self, newest: datetime | None) -> Mapping[Key, Deferred]:
         """Complete the window and return what is deferred: what failed, and what was postponed.
@@ -90,8 +103,11 @@ class Ledger:
             }
             for key, one in self.failures.items():
                 before = self._plan.deferred.get(key)
+                if before is None and len(key) > 1 and key[:1] in self.failures:
+                    continue  # it is read with its list
                 noticed = before.noticed if before else self._plan.end
-                is_gone, read = one.calls_for(Action.SKIP), one.slice
+                is_gone = one.calls_for(Action.SKIP) or self.is_lasting(key)
+                read = one.slice
                 deferred[key] = Deferred(
                     key, read.read_to, noticed, is_gone, read.start, read.expected_rows
                 )

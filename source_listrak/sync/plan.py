@@ -14,7 +14,8 @@ from source_listrak.sync.state import NO_START, Deferred, Done, Key, Running, St
 from source_listrak.tables import Table
 
 GONE_FOR_LONG = timedelta(days=30)
-"""What has been gone for this time is requested once in a `CYCLE` instead of on every sync."""
+"""A slice that failed in every sync for this time, for any reason, counts as gone: it is requested
+once in a `CYCLE`, and no longer makes the sync fail. Airbyte disables connections that do."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class StreamPlan:
         return max(oldest, min(newest, deferred.start) if deferred else newest)
 
     def is_lasting(self, deferred: Deferred) -> bool:
-        """Return whether a slice has failed in every sync for so long that it counts as gone."""
-        return self.end - deferred.noticed > GONE_FOR_LONG
+        """Return whether a slice had failed for so long at the previous sync that it is gone."""
+        synced_to = self.before.synced_to
+        return synced_to is not None and synced_to - deferred.noticed >= GONE_FOR_LONG
 
     def is_postponed(self, key: Key) -> bool:
-        """Return whether a slice that has been gone for long is not due in this sync."""
+        """Return whether a slice that failed for long is not due in this sync."""
         deferred = self.deferred.get(key)
-        if not deferred or not deferred.gone or not self.is_lasting(deferred):
+        if not deferred or not deferred.gone or self.end - deferred.noticed <= GONE_FOR_LONG:
             return False
         after = self.before.synced_to or deferred.noticed
         return windows.next_due(key, after, self.end) is None

@@ -41,7 +41,7 @@ class Deferred(NamedTuple):
     :param key: (list,) stands for all slices of that list
     :param read_to: how far it was read; None: never
     :param noticed: since when it is deferred
-    :param gone: whether the service answers 404, so that it may never come back
+    :param gone: whether the service returns 404, or it failed in every sync for a long time
     :param start: the instant from which it must be read; `NO_START` if version 0.2.0 deferred it
     :param expected_rows: the least rows of a full read, according to its counter
     """

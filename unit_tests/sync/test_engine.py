@@ -213,6 +213,18 @@ def test_reports_that_are_gone_are_a_warning() -> None:
     assert (done.stream.counts["gone"], done.stream.counts["failed"]) == (1, 0)
 
 
+def test_a_report_that_failed_in_every_sync_for_thirty_days_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, outcomes = None, []
+    for day in range(40):
+        caplog.clear()
+        done = sync(state=state, now=NOW + day * DAY, failing=fails((1, 9)))
+        state = done.state
+        outcomes.append((done.error is None, "of 1 messages, conversations" in caplog.text))
+    assert outcomes == [(False, False)] * 31 + [(True, True)] * 9
+
+
 def test_a_list_whose_slices_are_unknown_fails_the_stream() -> None:
     done = sync((1, 7), (2,))
     assert "the first being list 2" in str(done.error and done.error.message)
@@ -238,13 +250,14 @@ def test_an_error_of_our_own_is_a_failed_slice_without_values_of_rows() -> None:
 # What is refused
 
 
-def test_a_table_whose_first_reports_are_all_refused_ends_with_one_error() -> None:
+def test_a_list_whose_first_reports_are_all_refused_is_deferred_with_one_error() -> None:
     keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
-    done = sync(*keys, failing=fails(*keys, fault=PERMISSION))
-    assert done.stream.requested == keys[:REFUSALS_LIMIT]
+    done = sync(*keys, (2, 3), failing=fails(*keys, fault=PERMISSION))
+    assert done.stream.requested == [*keys[:REFUSALS_LIMIT], (2, 3)]
     assert done.error is not None
     assert done.error.failure_type is FailureType.config_error
-    assert done.state.synced_to is None
+    assert [one.key for one in done.state.owed] == [(1,)]
+    assert done.state.synced_to == NOW
     assert not done.breaker.error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from source_listrak.config import ListrakConfig
 from source_listrak.soap.faults import OTHER_FAULT, PERMISSION, REPORT_GONE, Fault, ListrakError
 from source_listrak.sync.ledger import REFUSALS_LIMIT, Ledger
-from source_listrak.sync.plan import make_plan
+from source_listrak.sync.plan import GONE_FOR_LONG, make_plan
 from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import DEFERRED_LIMIT, Deferred, Key, Running, StreamState
 
@@ -240,37 +241,79 @@ def test_more_than_a_state_can_hold_keeps_the_window_open() -> None:
     assert [after.running.is_done(key) for key in ((2, 8), (2, 9))] == [True, False]
 
 
+# What has failed for long
+
+
+def test_a_slice_that_failed_in_every_sync_for_thirty_days_is_lasting() -> None:
+    state, days = closed(failed((1, 9))), 0
+    while not state.owed[0].gone:
+        days += 1
+        state = closed(failed((1, 9)), state=state, now=NOW + days * DAY)
+    assert days == GONE_FOR_LONG.days + 1
+    assert closed(failed((1, 7)), state=state, now=NOW + 60 * DAY).owed[0].gone is False
+
+
+def test_a_slice_that_failed_twice_in_sixty_days_is_not_gone() -> None:
+    state = closed(failed((1, 9)), state=closed(failed((1, 9))), now=NOW + 60 * DAY)
+    assert [one.gone for one in state.owed] == [False]
+
+
 # What is refused
+
+
+def begun(ledger: Ledger, keys: Iterable[Key]) -> list[Key]:
+    return [key for key in keys if ledger.begin(key)]
 
 
 @pytest.mark.parametrize(
     ("faults", "expected"),
     [
-        ([PERMISSION] * REFUSALS_LIMIT, True),
-        ([PERMISSION] * (REFUSALS_LIMIT - 1), False),
-        ([PERMISSION] * (REFUSALS_LIMIT - 1) + [OTHER_FAULT], False),
+        ([PERMISSION] * REFUSALS_LIMIT, False),
+        ([PERMISSION] * (REFUSALS_LIMIT - 1), True),
+        ([PERMISSION] * (REFUSALS_LIMIT - 1) + [OTHER_FAULT], True),
+        ([OTHER_FAULT] + [PERMISSION] * REFUSALS_LIMIT, True),
     ],
 )
-def test_a_table_is_refused_when_its_first_slices_all_are(
+def test_a_list_whose_first_slices_are_all_refused_is_left(
     faults: list[Fault], expected: bool
 ) -> None:
     ledger = ledger_of()
     for ident, fault in enumerate(faults):
+        ledger.begin((1, ident))
         ledger.fail(failed((1, ident), fault))
-    assert ledger.is_refused == expected
+    assert ledger.begin((1, 99)) == expected
+    assert ledger.begin((2, 3)), "the other list"
 
 
-def test_a_table_of_which_a_slice_was_read_is_not_refused() -> None:
+def test_a_list_of_which_a_slice_was_read_is_not_left() -> None:
     ledger = ledger_of()
     ledger.finish((1, 99))
     for ident in range(REFUSALS_LIMIT):
         ledger.fail(failed((1, ident), PERMISSION))
-    assert not ledger.is_refused
+    assert ledger.begin((1, 100))
 
 
-def test_slices_that_were_deferred_before_do_not_show_that_a_table_is_refused() -> None:
-    before = [failed((1, ident), PERMISSION) for ident in range(REFUSALS_LIMIT)]
-    ledger = ledger_of(closed(*before), NOW + DAY)
-    for one in before:
-        ledger.fail(one)
-    assert not ledger.is_refused
+def test_a_list_that_was_left_is_deferred_as_a_whole_and_read_by_a_later_sync() -> None:
+    keys = [(1, ident) for ident in range(20)]
+    before, state = closed(), closed()
+    for day in range(1, 4):
+        ledger = ledger_of(state, NOW + day * DAY)
+        for key in begun(ledger, keys[:REFUSALS_LIMIT]):
+            ledger.fail(failed(key, PERMISSION))
+        assert not begun(ledger, keys[REFUSALS_LIMIT:])
+        assert not any(map(running(ledger).is_done, keys))
+        ledger.close(None)
+        state = ledger.state()
+        (one,) = state.owed
+        assert (one.key, one.read_to, one.noticed) == ((1,), before.synced_to, NOW + DAY)
+    assert state.synced_to == NOW + 3 * DAY
+    assert begun(ledger_of(state, NOW + 4 * DAY), keys) == keys
+
+
+def test_slices_that_were_deferred_before_do_not_show_that_a_list_is_refused() -> None:
+    keys = [(1, ident) for ident in range(REFUSALS_LIMIT)]
+    owed = tuple(Deferred(key, None, NOW, False) for key in keys)
+    ledger = ledger_of(closed().model_copy(update={"owed": owed}), NOW + DAY)
+    for key in keys:
+        ledger.fail(failed(key, PERMISSION))
+    assert ledger.begin((1, 99))

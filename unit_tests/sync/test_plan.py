@@ -411,7 +411,7 @@ def test_what_has_been_gone_for_long_is_requested_once_in_a_cycle(key: Key) -> N
 @pytest.mark.parametrize(
     ("noticed", "gone"), [(NOW - GONE_FOR_LONG, True), (NOW - 300 * DAY, False)]
 )
-def test_other_owed_slices_are_requested_on_every_sync(noticed: datetime, gone: bool) -> None:
+def test_other_deferred_slices_are_requested_in_every_sync(noticed: datetime, gone: bool) -> None:
     made = plan(completed(at=NOW - HOUR, owed=[Deferred((1, 5), None, noticed, gone)]))
     assert not made.is_postponed((1, 5))
 
