@@ -118,7 +118,7 @@ class Connection:
             **self.options,
         )
         self.destination.end()
-        ended = datetime.fromtimestamp(service.account.now / 1e6, timezone.utc)
+        ended = datetime.fromtimestamp(service.account.time / 1e6, timezone.utc)
         outcome = Outcome(**vars(result), began=now, ended=ended, requests=service.requests)
         if outcome.error is not None and not fails:
             raise outcome.error

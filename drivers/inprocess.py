@@ -104,7 +104,7 @@ class DirectService:
         """Move the account's clock, and return settings with which the connector shares it."""
         self.account.set_now(now)
         return Settings(
-            now=lambda: to_datetime(self.account.now).replace(microsecond=0),
+            now=lambda: to_datetime(self.account.time).replace(microsecond=0),
             read_policy=retries,
             check_policy=retries,
             state_interval=state_interval,
