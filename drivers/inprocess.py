@@ -200,7 +200,7 @@ def check_here(
 
 def as_json(message: AirbyteMessage) -> Message:
     """Return a message as on a line of the output; of a record, its stream and data."""
-    if message.record is not None:  # without a round through JSON: most messages are records
+    if message.record is not None and message.record.meta is None:  # most are; without JSON
         record = {"stream": message.record.stream, "data": message.record.data}
         return {"type": "RECORD", "record": record}
     parsed: Message = orjson.loads(

@@ -838,6 +838,16 @@ def test_given_values_of_a_wrong_type_then_they_are_null_counted_and_reported_on
         assert differences(result, truth_of(sim)) == {}
         rows = result.records("messages")
         assert 0 < sum("OrderTotal" not in row for row in rows) < len(rows)
+        for record in (message["record"] for message in result.of("RECORD")):
+            changes = (record.get("meta") or {}).get("changes", [])
+            assert {one["reason"] for one in changes} <= {"SOURCE_SERIALIZATION_ERROR"}
+            nulled = {f"{record['stream']}.{one['field']}" for one in changes}
+            assert nulled == {
+                column
+                for column in wrong
+                if column.startswith(f"{record['stream']}.")
+                and column.partition(".")[2] not in record["data"]
+            }
     warned = [line for line in result.logs if "of the wrong type, which" in line]
     assert any("OrderTotal" in line for line in warned)
     assert any("AdditionDate" in line for line in warned)

@@ -13,6 +13,7 @@ from airbyte_cdk.sources.utils.record_helper import stream_data_to_airbyte_messa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from source_listrak.soap.rows import DamagedRow
 from source_listrak.sync.output import (
     BATCH_RECORDS,
     QUEUE_ITEMS,
@@ -141,3 +142,24 @@ def test_a_full_queue_lets_workers_wait_until_it_is_read_or_released() -> None:
         thread.join(10)
         assert not thread.is_alive()
     made.put("later", timeout=1)
+
+
+def test_values_that_were_set_to_null_are_named_in_the_record_s_changes() -> None:
+    damaged = DamagedRow({"MsgID": 1})
+    damaged.nulled = ["SendDate", "Vmta.VmtaID"]
+    rows = [{"MsgID": 0}, damaged, {"MsgID": 2}]
+    batch = RecordBatch("messages", rows)
+    found = [json.loads(line)["record"] for line in batch.lines.splitlines()]
+    assert [one["data"] for one in found] == rows
+    assert [one.get("meta") for one in found] == [
+        None,
+        {
+            "changes": [
+                {"field": name, "change": "NULLED", "reason": "SOURCE_SERIALIZATION_ERROR"}
+                for name in ("SendDate", "Vmta.VmtaID")
+            ]
+        },
+        None,
+    ]
+    single = [AirbyteEntrypoint.airbyte_message_to_string(one) for one in batch.messages()]
+    assert [json.loads(line)["record"] for line in single] == found
