@@ -32,7 +32,7 @@ from source_listrak.soap import faults
 from source_listrak.soap.client import RetryPolicy
 from source_listrak.soap.faults import AttemptFailed
 from source_listrak.soap.wire import Limits, Response
-from source_listrak.source import SyncFailed
+from source_listrak.sync.engine import SyncFailed
 
 ONE_ATTEMPT = RetryPolicy(attempts=1, seconds=0, first_wait=0, pause=0)
 POLICY = RetryPolicy(attempts=6, seconds=0.0, first_wait=0.001, longest_wait=0.05, pause=0.01)

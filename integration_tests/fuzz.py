@@ -26,11 +26,11 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
 from source_listrak.soap.client import Request, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.faults import ListrakError
+from source_listrak.soap.faults import ListrakError, SyncStopped
 from source_listrak.soap.throttle import StopSwitch
 from source_listrak.soap.wire import Response
-from source_listrak.streams import CLASSES, Context, ListrakStream
-from source_listrak.sync.progress import StreamCounts, ZoneWatch
+from source_listrak.streams.http import SoapStream
+from source_listrak.sync.progress import StreamCounts
 from source_listrak.tables import TABLES, Table, schema
 
 PASSWORD = "Tr0ub4dor&<3>\"'"
@@ -227,18 +227,9 @@ class Checker:
         self._logger = logging.Logger("fuzz")
         self._logger.addHandler(self._log)
         self._config = ListrakConfig(username="demo", password=PASSWORD)
-        zone = self._config.zone
-        context = Context(
-            self._client(_OneResponse(Response(200, b""))),
-            DateReader(zone),
-            ZoneWatch(zone, lambda: _NOW),
-            self._logger,
-            lambda: _NOW,
-            StreamCounts("fuzz"),
-        )
+        dates = DateReader(self._config.zone)
         self._streams = {
-            name: CLASSES[table.sliced_by](table, self._config, context)
-            for name, table in TABLES.items()
+            name: SoapStream(table, self._config, dates) for name, table in TABLES.items()
         }
         self._columns = {name: set(schema(name)["properties"]) for name in TABLES}
         self.outcomes: Counter[str] = Counter()
@@ -251,7 +242,7 @@ class Checker:
         client = self._client(_OneResponse(response))
         try:
             page = client.send(_request(stream), stream.parse_response, StreamCounts(table))
-        except ListrakError as error:
+        except (ListrakError, SyncStopped) as error:
             self.outcomes[error.fault.name] += 1
             _promise(error.fault in faults.FAULTS, "a fault that is not in the table")
             # The text of a fault is the service's own, which may quote the request or a customer.
@@ -277,11 +268,12 @@ class Checker:
             policy=RetryPolicy(attempts=2, seconds=0.0, first_wait=0.0, pause=0.0),
             transport=transport,
             logger=self._logger,
-            login=lambda client: None,
+            login=_request(self._streams["lists"]),
+            read_login=self._streams["lists"].parse_response,
         )
 
 
-def _request(stream: ListrakStream) -> Request:
+def _request(stream: SoapStream) -> Request:
     table: Table = stream.table
     return Request(
         url=stream.url_base,

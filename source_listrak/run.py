@@ -28,7 +28,8 @@ from source_listrak.commands import probe, shards
 from source_listrak.config import ListrakConfig
 from source_listrak.errors import as_traced
 from source_listrak.inputs import read_config
-from source_listrak.source import Settings, SourceListrak, SyncFailed
+from source_listrak.source import Settings, SourceListrak
+from source_listrak.sync.engine import SyncFailed
 from source_listrak.sync.output import batch_of
 
 EXIT_WITHIN = 3.5

@@ -1,4 +1,5 @@
-"""Every table as data: which operation brings its rows, how it is sliced, and its keys.
+"""All tables, declared as data: the operation that returns the rows, how the table is sliced, its
+keys.
 
 A further table of a known parent is one `Table` here, one schema in `schemas/` and one operation
 in the bundled WSDL.
@@ -38,14 +39,15 @@ class Table:
         `report` (a report that other tables are sliced by, too), `batch` (many messages a
         request), `message` or `conversation`
     :param key: primary key
-    :param repeats: columns that make each of several events of one contact a row of its own, added
-        to the key with `keep_repeated_events`
-    :param added: columns that the rows do not carry themselves
+    :param repeats: columns that `keep_repeated_events` adds to the key, so that repeated events of
+        a contact stay separate
+    :param added: columns that the connector adds
     :param ranged: whether the request has a span of dates
     :param paged: whether the request has a page number
     :param constants: further arguments of the request
-    :param counter: a counter of the parent; where it is zero, nothing is requested
-    :param expected_rows: a counter of the parent that the number of rows cannot be below
+    :param counter: a counter of the parent; where it is zero, nothing is requested; empty: none
+    :param counted_by: the report that has this counter; empty: `report`
+    :param expected_rows: a counter of the parent that is a lower bound for the number of rows
     :param recent: messages sent in this time before the last sync are read on every sync; zero:
         only new ones
     :param daily: messages sent in this time before the last sync are read every day
@@ -53,7 +55,8 @@ class Table:
     :param monthly: whether messages are read every week, with their month
     :param dates: string columns that hold dates
     :param tolerates_empty_pages: whether pages without rows may be followed by pages with rows
-    :param rows_can_leave: whether rows vanish while pages are read, so that a pass must be proved
+    :param rows_can_leave: whether rows can disappear while pages are read, so that each pass is
+        verified
     """
 
     name: str
@@ -67,8 +70,9 @@ class Table:
     ranged: bool = False
     paged: bool = False
     constants: tuple[tuple[str, bool], ...] = ()
-    counter: str | None = None
-    expected_rows: str | None = None
+    counter: str = ""
+    counted_by: str = ""
+    expected_rows: str = ""
     recent: timedelta = RECENT
     daily: timedelta = timedelta()
     ages: tuple[timedelta, ...] = ()
@@ -83,6 +87,13 @@ class Table:
         columns = {"message": "MsgID", "batch": "MsgID", "conversation": "ConversationID"}
         return columns.get(self.sliced_by, "ListID")
 
+    @property
+    def report(self) -> str:
+        """The report that contains the rows of this table, or what it is sliced by; empty: none."""
+        reports = {"report": self.name, "batch": "messages"}
+        reports |= {"message": "messages", "conversation": "conversations"}
+        return reports.get(self.sliced_by, "")
+
 
 @functools.cache
 def schema(table: str) -> Mapping[str, Any]:
@@ -96,20 +107,24 @@ _TERMINATED = (("IncludeTerminated", True),)
 _dated = functools.partial(Table, ranged=True, paged=True)
 
 
-def _message_events(name: str, report: str, row: str, date: str, counter: str) -> Table:
+def _message_events(
+    name: str, report: str, row: str, date: str, counter: str, counted_by: str = ""
+) -> Table:
     repeats = ("LinkUrl", date) if name == "clicks" else (date,)
     dates = ("AdditionDate", date) if name == "unsubs" else (date,)
     return _dated(f"message_{name}", f"ReportRangeMessageContact{report}", row, "message",
                   ("MsgID", "EmailAddress"), date, repeats, added=("MsgID",),
-                  counter=counter, expected_rows=counter, recent=SETTLING, daily=RECENT,
-                  dates=dates)
+                  counter=counter, counted_by=counted_by, expected_rows=counter, recent=SETTLING,
+                  daily=RECENT, dates=dates)
 
 
-def _conversation_events(name: str, report: str, date: str, counter: str) -> Table:
+def _conversation_events(
+    name: str, report: str, date: str, counter: str, counted_by: str = ""
+) -> Table:
     row = f"WSConversationContact{report}"
     return _dated(f"conversation_{name}", f"ReportConversationContact{report}", row, "conversation",
                   ("ConversationID", "MsgID", "ContactID", date), date, added=("ConversationID",),
-                  counter=counter, monthly=False)
+                  counter=counter, counted_by=counted_by, monthly=False)
 
 
 _ALL = (
@@ -122,7 +137,8 @@ _ALL = (
           ("MsgID", "EmailAddress"), "MsgID", added=("MsgID",), paged=True,
           expected_rows="DeliverCount", recent=timedelta(), ages=AGES, monthly=False,
           tolerates_empty_pages=True),
-    _message_events("bounces", "Bounces", "WSContactBounce", "BounceDate", "BounceCount"),
+    _message_events("bounces", "Bounces", "WSContactBounce", "BounceDate", "BounceCount",
+                    "message_deliveries"),
     _message_events("opens", "Open", "WSContactOpen", "OpenDate", "OpenCount"),
     _message_events("reads", "Read", "WSContactRead", "ReadDate", "ReadCount"),
     _message_events("clicks", "Click", "WSContactClick", "ClickDate", "ClickCount"),
@@ -153,8 +169,9 @@ _ALL = (
           ("ListID", "ConversationID"), constants=_TERMINATED),
     Table("conversation_deliveries", "ReportListConversationDelivery", "WSConversationDelivery",
           "report", ("ListID", "ConversationID"), constants=_TERMINATED),
-    _conversation_events("sends", "Delivery", "SendDate", "SendCount"),
-    _conversation_events("bounces", "Bounce", "BounceDate", "BounceCount"),
+    _conversation_events("sends", "Delivery", "SendDate", "SendCount", "conversation_deliveries"),
+    _conversation_events("bounces", "Bounce", "BounceDate", "BounceCount",
+                         "conversation_deliveries"),
     _conversation_events("opens", "Open", "OpenDate", "OpenCount"),
     _conversation_events("reads", "Read", "ReadDate", "ReadCount"),
     _conversation_events("unsubs", "Removal", "RemoveDate", "RemoveCount"),
@@ -172,7 +189,7 @@ COUNTERS: Mapping[str, tuple[str, ...]] = {
     "conversations": ("OpenCount", "ReadCount", "RemoveCount"),
     "conversation_deliveries": ("SendCount", "BounceCount"),
 }
-"""The counters of each report that say how much there is to read of its rows."""
+"""The counters of each report that say how much there is to read of what its rows represent."""
 
 TABLES: Mapping[str, Table] = {table.name: table for table in _ALL}
 """All tables by name, in the order in which they are listed and read."""

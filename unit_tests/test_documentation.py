@@ -151,7 +151,7 @@ def test_every_table_is_among_the_costs() -> None:
         (ERRORS, f"at most {LONGEST_RETRY_AFTER / 60:g} minutes"),
         (ERRORS, f"more than {REPORTED_WAIT:g} seconds"),
         (ERRORS, f"its first {REFUSALS_LIMIT} reports are all refused"),
-        (ERRORS, f"after {FAILURES_IN_A_ROW} different reports in a row"),
+        (ERRORS, f"after {FAILURES_IN_A_ROW} requests in a row"),
         (DECISIONS, f"### {RECENT.days}, {CYCLE.days} and {SETTLING.days} days"),
         (DECISIONS, f"### The lookback is {LOOKBACK} days"),
         (DECISIONS, f"{DEFERRED_LIMIT:,} slices can be deferred"),

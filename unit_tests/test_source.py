@@ -8,24 +8,31 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from threading import Event
 from typing import Any
 
 import pytest
 from airbyte_cdk.models import (
+    AirbyteConnectionStatus,
     AirbyteMessage,
     AirbyteStateMessage,
     ConfiguredAirbyteCatalog,
     ConfiguredAirbyteCatalogSerializer,
+    FailureType,
+    Status,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from source_listrak.soap.faults import PERMISSION
 from source_listrak.soap.wire import Response
 from source_listrak.source import Settings, SourceListrak
+from source_listrak.sync.engine import SyncFailed
 from source_listrak.sync.output import state_message
 from source_listrak.sync.state import Key, Running, StreamState
 from source_listrak.tables import TABLES
 from unit_tests.soap.pages import soap
+from unit_tests.soap.test_throttle import FakeClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NAMESPACE = "http://webservices.listrak.com/v31/"
@@ -39,7 +46,13 @@ class Service:
         self.requests: Counter[tuple[str, str]] = Counter()
 
     def settings(self) -> Settings:
-        return Settings(now=lambda: NOW, state_interval=0, transport=lambda limits: self)
+        return Settings(
+            now=lambda: NOW,
+            clock=FakeClock(),
+            state_interval=0,
+            check_patience=0.01,
+            transport=lambda limits: self,
+        )
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
         operation = headers["SOAPAction"].strip('"').rpartition("/")[2]
@@ -47,12 +60,17 @@ class Service:
         ident = found[1] if found else ""
         found = re.search(r"Page>(\d+)<", body.decode())
         self.requests[operation, ident] += 1
+        if answer := self.failure(operation, ident):
+            return answer
         rows = self.rows(operation, ident, int(found[1]) if found else 1)
         content = (
             f'<{operation}Response xmlns="{NAMESPACE}"><{operation}Result>{rows}'
             f"</{operation}Result></{operation}Response>"
         )
         return Response(200, soap(content), "text/xml")
+
+    def failure(self, operation: str, ident: str) -> Response | None:
+        """Return what arrives instead of rows; None: rows arrive."""
 
     def rows(self, operation: str, ident: str, number: int) -> str:
         """Return a page of rows; `ident` is that of the list or message."""
@@ -203,3 +221,155 @@ def test_removals_whose_paging_does_not_end_do_not_keep_the_sync() -> None:
     messages = read(service, ["subscribed_contacts"])
     assert idents(messages, "subscribed_contacts", "ListID") == [1, 1, 1]
     assert service.requests["ReportRangeListContactRemoval", "1"] == 4
+
+
+# A service that is gone
+
+GONE, REFUSED = Response(404, b""), Response(403, b"", "text/plain")
+LOGIN = "GetContactListCollection"
+
+
+class GoneAfterTheLogin(Service):
+    def failure(self, operation: str, ident: str) -> Response | None:
+        return GONE if self.requests.total() > 1 else None
+
+
+@pytest.mark.parametrize("lists", [1, 3, 9])
+@pytest.mark.parametrize(
+    "names", [["campaigns"], ["campaigns", "profile_headers", "list_removals", "message_opens"]]
+)
+def test_a_sync_without_any_rows_of_a_service_that_is_gone_fails(
+    names: list[str], lists: int
+) -> None:
+    service = GoneAfterTheLogin(range(1, lists + 1))
+    with pytest.raises(SyncFailed) as raised:
+        read(service, names)
+    assert all(name in (raised.value.message or "") for name in names)
+    assert raised.value.failure_type is FailureType.config_error
+    assert service.requests[LOGIN, ""] == 2
+
+
+class WithoutCampaigns(Service):
+    def failure(self, operation: str, ident: str) -> Response | None:
+        return GONE if operation == "GetCampaignCollection" else None
+
+
+def test_reports_that_are_gone_are_skipped_when_the_login_works() -> None:
+    service = WithoutCampaigns([1, 2, 3])
+    read(service, ["campaigns"])
+    assert service.requests[LOGIN, ""] == 2
+
+
+# Lists that do not answer
+
+
+class Unavailable(Service):
+    """Some lists cannot be read; a list that fails by an event only answers when it is set."""
+
+    def __init__(self, lists: Iterable[int], failing: Mapping[int, Response | Event]) -> None:
+        super().__init__(lists)
+        self._failing = {str(list_id): failure for list_id, failure in failing.items()}
+
+    def failure(self, operation: str, ident: str) -> Response | None:
+        failure = self._failing.get(ident)
+        if isinstance(failure, Event):
+            assert failure.wait(30)
+            return None
+        return failure
+
+
+def check(service: Service, **config: Any) -> AirbyteConnectionStatus:
+    options = {"username": "me", "password": "x", **config}
+    return SourceListrak(service.settings()).check(logging.getLogger("test_source"), options)
+
+
+@pytest.mark.parametrize("failure", [GONE, REFUSED], ids=["gone", "refused"])
+def test_a_check_succeeds_by_any_list_that_can_be_read(failure: Response) -> None:
+    service = Unavailable([1, 2, 3], {1: failure, 2: failure})
+    assert check(service).status is Status.SUCCEEDED
+
+
+def test_a_check_does_not_wait_for_a_slow_list_while_another_one_answers() -> None:
+    answers = Event()
+    service = Unavailable([1, 2], {1: answers})
+    assert check(service).status is Status.SUCCEEDED
+    assert service.requests["ReportListMessageActivity", "1"] == 1
+    answers.set()
+
+
+def test_a_check_that_succeeds_at_once_costs_two_requests() -> None:
+    service = Service([1, 2, 3])
+    assert check(service).status is Status.SUCCEEDED
+    assert service.requests.total() == 2
+
+
+def test_a_check_fails_when_all_lists_are_refused() -> None:
+    service = Unavailable([1, 2], {1: REFUSED, 2: REFUSED})
+    status = check(service)
+    assert status.status is Status.FAILED
+    assert (status.message or "").startswith(PERMISSION.message)
+
+
+def test_a_configured_list_that_is_not_visible_is_a_warning_while_others_are_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    messages = read(Service([1, 2]), ["messages"], list_ids=[2, 8, 9])
+    assert idents(messages, "messages") == [2]
+    (line,) = [line for line in caplog.messages if "list_ids" in line]
+    assert "cannot see: 8, 9." in line
+    assert check(Service([1, 2]), list_ids=[2, 9]).status is Status.SUCCEEDED
+    assert check(Service([1, 2]), list_ids=[8, 9]).status is Status.FAILED
+
+
+def test_a_list_that_arrives_twice_counts_as_one() -> None:
+    messages = read(Service([1, 2, 1]), ["lists", "messages"])
+    assert idents(messages, "lists", "ListID") == [1, 2]
+    assert idents(messages, "messages") == [1, 2]
+
+
+class WrongValues(Service):
+    def rows(self, operation: str, ident: str, number: int) -> str:
+        rows = super().rows(operation, ident, number)
+        return rows.replace("</WSContactList>", "<EnableRSS>maybe</EnableRSS></WSContactList>")
+
+
+def test_values_of_the_login_s_lists_that_were_set_to_null_are_named_in_their_records() -> None:
+    (record,) = [one.record for one in read(WrongValues([1]), ["lists"]) if one.record]
+    assert record.meta is not None
+    assert [change.field for change in record.meta.changes or []] == ["EnableRSS"]
+
+
+# Responses that lack something
+
+
+class Incomplete(Service):
+    """Has no analytics of odd messages, and no address of whoever opened them."""
+
+    def rows(self, operation: str, ident: str, number: int) -> str:
+        rows = super().rows(operation, ident, number)
+        if ident and int(ident) % 2:
+            if operation == "GetMessageAnalyticsInformation":
+                return ""
+            rows = rows.replace("<EmailAddress>a</EmailAddress>", "")
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "warning", "summary"),
+    [
+        ("message_analytics", "only some of the messages", "3 messages missing from responses"),
+        (
+            "message_opens",
+            "a destination may merge or repeat",
+            "3 rows without a column of their key",
+        ),
+    ],
+)
+def test_what_a_response_lacks_is_counted_and_reported_once(
+    name: str, warning: str, summary: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        read(Incomplete(range(1, 6)), [name])
+    assert len([line for line in caplog.messages if warning in line]) == 1
+    (line,) = [line for line in caplog.messages if line.startswith(f"Summary of {name}:")]
+    assert summary in line

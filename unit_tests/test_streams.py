@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,15 +12,21 @@ import pytest
 from source_listrak.config import ListrakConfig
 from source_listrak.soap.client import Request
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.faults import INTERRUPTED, OTHER_FAULT, Fault, ListrakError
+from source_listrak.soap.faults import (
+    INTERRUPTED,
+    OTHER_FAULT,
+    DescribedFault,
+    ListrakError,
+    SyncStopped,
+)
 from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
-from source_listrak.streams import CLASSES, Context, ListrakStream
-from source_listrak.streams.account import LoginStream
-from source_listrak.streams.list import ReportStream
+from source_listrak.streams import CLASSES
+from source_listrak.streams.base import ListrakStream
+from source_listrak.streams.http import Context
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
-from source_listrak.sync.reports import UNKNOWN
+from source_listrak.sync.reports import UNKNOWN, ParentRow
 from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import Deferred, Key, StreamState
 from source_listrak.sync.windows import CYCLE, Window, to_micros
@@ -43,18 +49,18 @@ class Report:
 
     def __init__(
         self,
-        parents: Mapping[int, list[Sequence[int]]],
+        parents: Mapping[int, list[ParentRow]],
         rows: Mapping[int, list[tuple[Window | None, list[dict[str, Any]]]]] | None = None,
-        fault: Fault | None = None,
+        error: DescribedFault | None = None,
     ) -> None:
         self._parents = parents
         self._rows = rows or {}
-        self._fault = fault
+        self._error = error
         self.is_released = False
 
-    def parent_rows(self, list_id: int) -> Iterator[Sequence[int]]:
-        if self._fault:
-            raise ListrakError(self._fault)
+    def parent_rows(self, list_id: int) -> Iterator[ParentRow]:
+        if self._error:
+            raise self._error
         yield from self._parents.get(list_id, [])
 
     def take_rows(self, list_id: int) -> Iterator[tuple[Window | None, list[dict[str, Any]]]]:
@@ -76,9 +82,14 @@ class Client:
         return Page(list(self._rows), bool(self._rows), 0, {})
 
 
-def message(ident: int, *counters: int, sent: datetime = NOW - 9 * DAY) -> Sequence[int]:
-    """Return a message with its open, read, click, removal and delivery counters."""
-    return [ident, to_micros(sent), *(counters or (1, 1, 1, 1, 1))]
+def parent(ident: int, sent: int, **counts: int) -> ParentRow:
+    return ParentRow(ident, sent, counts)
+
+
+def message(ident: int, opens: int = 1, *, sent: datetime = NOW - 9 * DAY) -> ParentRow:
+    """Return a message, of whose counters only that of opens matters."""
+    others = dict.fromkeys(("ReadCount", "ClickCount", "RemoveCount", "DeliverCount"), 5)
+    return parent(ident, to_micros(sent), OpenCount=opens, **others)
 
 
 def completed(
@@ -94,34 +105,36 @@ def stream(
     state: StreamState | None = None,
     plan: StreamPlan | None = None,
     client: Client | None = None,
-    lists: Sequence[dict[str, Any]] = tuple({"ListID": one} for one in LISTS),
+    lists: Iterable[dict[str, Any]] = tuple({"ListID": one} for one in LISTS),
     **values: Any,
 ) -> ListrakStream:
     options = config(**values)
     made, _ = make_plan(state, options, NOW, incremental=True)
     context = Context(
+        options,
         client or Client(),  # type: ignore[arg-type]
         DateReader(options.zone),
         ZoneWatch(options.zone, lambda: NOW),
         logging.getLogger("test_streams"),
         lambda: NOW,
-        StreamCounts(name),
-        lists,
-        reports or {},  # type: ignore[arg-type]
+        StreamCounts("shared"),
     )
     table = TABLES[name]
-    return CLASSES[table.sliced_by](table, options, context, plan or made)
+    return CLASSES[table.sliced_by](
+        table,
+        context,
+        plan or made,
+        StreamCounts(name),
+        list(lists),
+        reports or {},  # type: ignore[arg-type]
+    )
 
 
-def test_a_list_or_message_that_arrives_twice_counts_as_one() -> None:
+def test_a_message_that_arrives_twice_counts_as_one() -> None:
     """The last row is the newest one."""
-    lists = stream("lists", client=Client({"ListID": 5}, {"ListID": 3}, {"ListID": 5, "X": 1}))
-    assert isinstance(lists, LoginStream)
-    assert lists.log_in() == [{"ListID": 5, "X": 1}, {"ListID": 3}]
     rows: list[dict[str, Any]] = [{"MsgID": 8}, {"MsgID": 8, "X": 1}, {"MsgID": 7}]
-    report = stream("messages", client=Client(*rows))
-    assert isinstance(report, ReportStream)
-    fetched = report.fetch_report(1, Window(datetime(2026, 1, 1), datetime(2026, 2, 1)))
+    fetch = stream("messages", client=Client(*rows)).context.report_of(TABLES["messages"])
+    fetched = fetch(1, Window(datetime(2026, 1, 1), datetime(2026, 2, 1)))
     assert [(row["MsgID"], row.get("X")) for row in fetched] == [(8, 1), (7, None)]
 
 
@@ -183,14 +196,17 @@ def test_what_has_been_gone_for_long_waits_for_its_turn_in_the_cycle() -> None:
 def test_messages_whose_counter_is_zero_are_skipped_where_the_user_wants_it(
     skip: bool, expected: list[Key]
 ) -> None:
-    found = {1: [message(7, 0, 5, 5, 5, 5), message(8, UNKNOWN, 5, 5, 5, 5), message(9)]}
+    found = {1: [message(7, 0), message(8, UNKNOWN), message(9)]}
     made = stream("message_opens", {"messages": Report(found)}, skip_inactive_messages=skip)
     assert keys(made) == expected
     assert [one.expected_rows for one in slices(made)][-2:] == [UNKNOWN, 1]
 
 
 def test_bounces_are_requested_by_the_counter_of_the_delivery_report() -> None:
-    deliveries = {1: [[7, UNKNOWN, 0], [9, UNKNOWN, 4]], 2: []}
+    deliveries = {
+        1: [parent(7, UNKNOWN, BounceCount=0), parent(9, UNKNOWN, BounceCount=4)],
+        2: [],
+    }
     reports = {"messages": Report(TWO_LISTS), "message_deliveries": Report(deliveries)}
     made = stream("message_bounces", reports)
     assert [(one.key, one.expected_rows) for one in slices(made)] == [
@@ -200,7 +216,10 @@ def test_bounces_are_requested_by_the_counter_of_the_delivery_report() -> None:
 
 
 def test_without_the_delivery_report_every_message_is_requested() -> None:
-    reports = {"messages": Report(TWO_LISTS), "message_deliveries": Report({}, fault=OTHER_FAULT)}
+    reports = {
+        "messages": Report(TWO_LISTS),
+        "message_deliveries": Report({}, error=ListrakError(OTHER_FAULT)),
+    }
     assert keys(stream("message_bounces", reports)) == [(1, 7), (1, 9), (2, 3)]
     assert keys(stream("message_bounces", {"messages": Report(TWO_LISTS)})) == [
         (1, 7),
@@ -211,7 +230,7 @@ def test_without_the_delivery_report_every_message_is_requested() -> None:
 
 @pytest.mark.parametrize("name", ["message_opens", "message_analytics"])
 def test_lists_whose_messages_could_not_be_fetched_are_failed_lists(name: str) -> None:
-    made = stream(name, {"messages": Report({}, fault=OTHER_FAULT)}, completed())
+    made = stream(name, {"messages": Report({}, error=ListrakError(OTHER_FAULT))}, completed())
     found = [one for one in made.stream_slices() if isinstance(one, FailedSlice)]
     assert [(one.slice.key, one.slice.read_to) for one in found] == [
         ((1,), NOW - DAY),
@@ -221,8 +240,8 @@ def test_lists_whose_messages_could_not_be_fetched_are_failed_lists(name: str) -
 
 @pytest.mark.parametrize("name", ["message_opens", "message_analytics"])
 def test_what_stops_the_sync_is_no_failed_list(name: str) -> None:
-    made = stream(name, {"messages": Report({}, fault=INTERRUPTED)})
-    with pytest.raises(ListrakError):
+    made = stream(name, {"messages": Report({}, error=SyncStopped(INTERRUPTED))})
+    with pytest.raises(SyncStopped):
         list(made.stream_slices())
 
 
@@ -244,7 +263,7 @@ def test_a_message_whose_recipients_were_read_is_not_new_again() -> None:
 
 
 def test_conversations_are_read_on_every_sync_however_old() -> None:
-    conversations = {1: [[5, UNKNOWN, 1, 1, 1]]}
+    conversations = {1: [parent(5, UNKNOWN, OpenCount=1)]}
     made = stream("conversation_opens", {"conversations": Report(conversations)}, completed())
     (only,) = slices(made)
     assert (only.key, only.read_to) == ((1, 5), NOW - DAY)

@@ -21,7 +21,7 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import client, faults, wire
 from source_listrak.soap.rows import Page, Row
 from source_listrak.source import Settings, SourceListrak
-from source_listrak.streams import CLASSES
+from source_listrak.streams.http import SoapStream
 from source_listrak.tables import TABLES, Table
 
 OPTIONS: Mapping[str, Any] = {}
@@ -129,7 +129,7 @@ def counted(message: Row, fetch: Fetch, name: str) -> Conclusion:
     fetched = (fetch(name, message, page=page).rows for page in range(1, PAGES + 1))
     pages = list(takewhile(len, fetched))
     require(len(pages) < PAGES, f"the reports have more than {PAGES} pages")
-    count = message.get(TABLES[name].counter or "", 0)
+    count = message.get(TABLES[name].counter, 0)
     rows = [row for page in pages for row in page]
     if rows and not count:
         text = "nothing: it is zero where there are rows (certain)"
@@ -255,7 +255,7 @@ class Probe:
         # Silent, because the service's own texts can hold names.
         logger = logging.Logger("probe", logging.CRITICAL + 1)
         policy = replace(settings.read_policy, attempts=2, seconds=0.0)
-        self._context = SourceListrak(settings).connect(config, policy, logger)
+        self._context, self._lists = SourceListrak(settings).connect(config, policy, logger)
         self._answers: dict[Call, Answer] = {}
 
     def conclusions(self) -> Iterator[tuple[str, Conclusion]]:
@@ -264,7 +264,7 @@ class Probe:
         It is looked for with one message, list or conversation after another, until one shows it.
         """
         answers, counts, fetch = self._answers, self._context.counts, self.fetch
-        lists = [dict(row) for row in self._context.lists[:LISTS]]
+        lists = [dict(row) for row in self._lists[:LISTS]]
         messages = self._rows("messages", lists)
         busiest = sorted(messages, key=lambda row: -(row.get("DeliverCount") or 0))[:1]
         self._rows("message_sends", busiest, pages=(1, 2, 3))
@@ -338,7 +338,7 @@ class Probe:
 
     def _send(self, table: Table, arguments: Mapping[str, Any], number: int) -> Answer:
         context, texts = self._context, list[str]()
-        stream = CLASSES[table.sliced_by](table, self._config, context)
+        stream = SoapStream(table, self._config, context.dates)
 
         def parse(response: wire.Response) -> Page:
             texts.append(response.body.decode(errors="replace"))
@@ -350,7 +350,7 @@ class Probe:
         request = client.Request(stream.url_base, headers, body, name, subject=body)
         try:
             page = context.client.send(request, parse, context.counts)
-        except faults.ListrakError as error:
+        except (faults.ListrakError, faults.SyncStopped) as error:
             return Answer(fault=error.fault.name)
         context.counts.add(invalid_characters=page.invalid_characters)
         form = "empty" if page.present else "nil"

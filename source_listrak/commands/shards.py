@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 
 from source_listrak.config import ListrakConfig
 from source_listrak.source import Settings, SourceListrak
-from source_listrak.streams import ReportStream
-from source_listrak.sync.windows import Window, merge, wall_end, wall_start
+from source_listrak.sync.windows import Window, merge
 from source_listrak.tables import COUNTERS, TABLES
 
 
@@ -23,7 +22,7 @@ from source_listrak.tables import COUNTERS, TABLES
 class Shard:
     """Some lists, ascending, and about how many rows they have.
 
-    :param weight: the rows, and one for each list without any, since it costs requests, too
+    :param weight: the rows, counting an empty list as one because it still costs requests
     """
 
     list_ids: list[int] = field(default_factory=list)
@@ -56,12 +55,12 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     :raises AirbyteTracedException: the login failed, or a list could not be read
     """
     now, logger = settings.now(), logging.getLogger("airbyte")
-    context = SourceListrak(settings).connect(config, settings.read_policy, logger)
-    messages = ReportStream(TABLES["messages"], config, context)
-    span = Window(wall_start(config.since(now), config.zone), wall_end(now, config.zone))
+    windows = merge([Window.of(config.since(now), now, config.zone)])
+    context, lists = SourceListrak(settings).connect(config, settings.read_policy, logger)
+    fetch = context.report_of(TABLES["messages"])
     found = {}
-    for list_id in sorted(row["ListID"] for row in context.lists):
-        rows = [row for window in merge([span]) for row in messages.fetch_report(list_id, window)]
+    for list_id in sorted(row["ListID"] for row in lists):
+        rows = [row for window in windows for row in fetch(list_id, window)]
         counted = (row.get(name, 0) for row in rows for name in COUNTERS["messages"])
         found[list_id] = len(rows) + sum(counted)
     return found

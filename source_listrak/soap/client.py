@@ -6,13 +6,19 @@ import logging
 import math
 import random
 import threading
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Protocol
 
 from source_listrak.soap import faults
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER, escaped
-from source_listrak.soap.faults import Action, AttemptFailed, Fault, ListrakError
+from source_listrak.soap.faults import (
+    Action,
+    AttemptFailed,
+    DescribedFault,
+    Fault,
+    ListrakError,
+)
 from source_listrak.soap.redaction import mask, spellings
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch, Throttle
@@ -22,7 +28,7 @@ LONGEST_RETRY_AFTER = 300.0
 REPORTED_WAIT = 5.0
 """Seconds; longer waits for a 429 or 503 are reported to the caller."""
 FAILURES_IN_A_ROW = 5
-"""Different subjects that failed in a row, without a success between: the service may be down."""
+"""Requests that failed permanently with no success in between: the service may be down."""
 
 # What stops the sync when it answers the login, and fails one report otherwise.
 _FOR_THE_LOGIN = {
@@ -45,10 +51,10 @@ class RequestCounter(Protocol):
 class RetryPolicy:
     """How long a request is retried: exponential backoff with jitter.
 
-    :param attempts: at least this many attempts, and
-    :param seconds: at least this many seconds since the first one, before it is given up
-    :param deadline: seconds since the client was made after which it is given up
-    :param pause: seconds that all requests pause after a 429 or 503 that names none
+    :param attempts: minimum attempts
+    :param seconds: minimum seconds since the first; both must pass before giving up
+    :param deadline: seconds since the client was made after which nothing is retried
+    :param pause: seconds that all requests pause after a 429 or 503 without Retry-After
     """
 
     attempts: int = 6
@@ -58,20 +64,29 @@ class RetryPolicy:
     deadline: float = math.inf
     pause: float = 1.0
 
-    def wait(self, attempt: int) -> float:
-        """Return the seconds to wait after the given attempt (1-based), jittered upwards."""
-        wait = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
-        return wait * random.uniform(1.0, 1.25)
+    def next_wait(self, failures: Sequence[DescribedFault], elapsed: float) -> float | None:
+        """Return the seconds until the next attempt at a request; None: give up.
 
-    def gives_up(self, attempt: int, elapsed: float) -> bool:
-        """Return whether a request is given up that failed `attempt` times in `elapsed` seconds."""
-        return attempt >= self.attempts and elapsed >= self.seconds
+        :param failures: those of all attempts so far
+        :param elapsed: seconds since the first attempt began
+        """
+        last = failures[-1]
+        if last.fault.action is Action.SKIP:
+            is_first = sum(one.fault.action is Action.SKIP for one in failures) == 1
+            return self._backoff(1) if is_first else None
+        is_over = len(failures) >= self.attempts and elapsed >= self.seconds
+        if last.fault.action is not Action.RETRY or is_over:
+            return None
+        return max(self._backoff(len(failures)), last.retry_after)
+
+    def _backoff(self, attempts: int) -> float:
+        wait = min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
+        return wait * random.uniform(1.0, 1.25)
 
 
 READ_POLICY = RetryPolicy()
 CHECK_POLICY = RetryPolicy(deadline=20.0)
 """A check has 30 seconds in all, including the start of the process on a slow machine."""
-_ONE_ATTEMPT = RetryPolicy(attempts=1, seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +113,14 @@ Parse = Callable[[Response], Page]
 
 @dataclass(eq=False, repr=False)
 class SoapClient:
-    """Sends requests and returns pages of rows, or raises one classified `ListrakError`.
+    """Sends requests and returns pages of rows, or raises one classified error.
 
     Keeps and logs neither the body of a request nor that of a response. Safe to share between
     threads.
 
-    :param login: sends the login's request with the client it is given; decides, when several
-        reports failed in a row, whether the service is down
+    :param login: the request that proves the login. When several others failed in a row, it is
+        sent to decide whether the service is down
+    :param read_login: reads the response to it
     """
 
     username: str
@@ -116,7 +132,8 @@ class SoapClient:
     policy: RetryPolicy
     transport: Transport
     logger: logging.Logger
-    login: Callable[[SoapClient], object]
+    login: Request
+    read_login: Parse
 
     def __post_init__(self) -> None:
         self._credentials = {
@@ -127,54 +144,58 @@ class SoapClient:
         self._now = self.breaker.clock.monotonic
         self._ends = self._now() + self.policy.deadline
         self._throttle = Throttle(self.workers, self.max_requests_per_second, self.breaker)
-        self._failed_in_a_row: set[Hashable] = set()
+        self._failed_in_a_row: list[Fault] = []
         self._deciding = threading.Lock()
         self._parsing = threading.Lock()
 
     def send(self, request: Request, parse: Parse, counter: RequestCounter) -> Page:
-        """Send a request, with retries, and return the page it brings.
+        """Send a request, with retries, and return the resulting page.
 
-        :raises ListrakError: the request failed permanently, or the sync is stopped
+        :raises ListrakError: the request failed permanently
+        :raises SyncStopped: the sync is stopped
         """
-        started = self._now()
-        attempt = times_gone = 0
+        started, failures = self._now(), list[DescribedFault]()
         while True:
-            attempt += 1
-            with self._throttle.slot() as began:
-                counter.requested(is_retry=attempt > 1)
-                outcome = self._attempt(request, parse)
-                if isinstance(outcome, ListrakError) and outcome.fault.action is Action.STOP:
-                    # Before the slot is free, or the next in line would send the same login.
-                    self.breaker.trip(outcome)
-            self.breaker.check()
+            outcome = self._attempt(request, parse, counter, is_retry=bool(failures))
             if isinstance(outcome, Page):
-                self._failed_in_a_row.clear()
-                self._throttle.speed_up()
                 return outcome
-            fault = outcome.fault
-            if fault.slows_down:
-                self._throttle.slow_down(began, outcome.retry_after or self.policy.pause)
-            wait = max(self.policy.wait(attempt), outcome.retry_after)
-            if fault.action is Action.SKIP:
-                times_gone += 1
-                wait, is_final = self.policy.wait(1), times_gone > 1
-            else:
-                is_final = (
-                    fault.action is not Action.RETRY
-                    or not request.retries
-                    or self._now() + wait >= self._ends
-                    or self.policy.gives_up(attempt, self._now() - started)
-                )
-            if is_final:
-                self._give_up(request, outcome, attempt)
-            if fault.slows_down and wait > REPORTED_WAIT:
+            failures.append(outcome)
+            wait = self.policy.next_wait(failures, self._now() - started)
+            if wait is None or not request.retries or self._now() + wait >= self._ends:
+                self._note_failure(request, outcome.fault, counter)
+                is_retried = outcome.fault.action is Action.RETRY
+                tried = f"; {len(failures)} attempts" if is_retried else ""
+                raise ListrakError(outcome.fault, outcome.detail + tried)
+            if outcome.fault.slows_down and wait > REPORTED_WAIT:
                 counter.waiting(wait)
             self.logger.warning(
-                f"{outcome.detail}: {fault.name}, attempt {attempt} failed; next in {wait:.1f} s"
+                f"{outcome.detail}: {outcome.fault.name}, attempt {len(failures)} failed; next in "
+                f"{wait:.1f} s"
             )
             self.breaker.wait(wait)
 
-    def _attempt(self, request: Request, parse: Parse) -> Page | ListrakError:
+    def _attempt(
+        self, request: Request, parse: Parse, counter: RequestCounter, *, is_retry: bool = False
+    ) -> Page | DescribedFault:
+        """Send a request once, when its turn has come.
+
+        :raises SyncStopped: the sync is stopped, perhaps because of this attempt
+        """
+        with self._throttle.slot() as began:
+            counter.requested(is_retry=is_retry)
+            outcome = self._exchange(request, parse)
+            if isinstance(outcome, DescribedFault) and outcome.fault.action is Action.STOP:
+                # Before the slot is released, or the next in line would send the same login.
+                self.breaker.trip(outcome)
+        self.breaker.check()
+        if isinstance(outcome, Page):
+            self._failed_in_a_row.clear()
+            self._throttle.speed_up()
+        elif outcome.fault.slows_down:
+            self._throttle.slow_down(began, outcome.retry_after or self.policy.pause)
+        return outcome
+
+    def _exchange(self, request: Request, parse: Parse) -> Page | DescribedFault:
         envelope = request.body
         for placeholder, value in self._credentials.items():
             envelope = envelope.replace(placeholder, value)
@@ -183,7 +204,7 @@ class SoapClient:
         try:
             response = self.transport.post(request.url, request.headers, envelope, seconds)
             retry_after = min(response.retry_after, LONGEST_RETRY_AFTER)
-            # Threads that parse at once take turns at Python's lock at twice the CPU time, and
+            # Threads that parse concurrently contend for the GIL, which doubles the CPU time, and
             # each holds a tree.
             with self._parsing:
                 return _read(response, parse)
@@ -193,32 +214,27 @@ class SoapClient:
             fault = _FOR_THE_LOGIN.get(fault, fault)
         redacted = "" if fault.hide_detail else mask(detail, self._secrets)
         described = f"{request.label}: {redacted}" if redacted else request.label
-        return ListrakError(fault, described, retry_after)
+        return DescribedFault(fault, described, retry_after)
 
-    def _give_up(self, request: Request, error: ListrakError, attempts: int) -> NoReturn:
-        fault = error.fault
+    def _note_failure(self, request: Request, fault: Fault, counter: RequestCounter) -> None:
         if fault.action in (Action.RETRY, Action.SKIP) and request.subject is not None:
-            with self._deciding:
-                self._failed_in_a_row.add(request.subject)
-                if len(self._failed_in_a_row) >= FAILURES_IN_A_ROW:
-                    self._failed_in_a_row.clear()
-                    self._stop_unless_login_works(fault)
-        if fault.action is Action.RETRY:
-            raise ListrakError(fault, f"{error.detail}; {attempts} attempts")
-        raise error
+            self._failed_in_a_row.append(fault)
+            self.settle_failures(counter, at_least=FAILURES_IN_A_ROW)
 
-    def _stop_unless_login_works(self, fault: Fault) -> None:
-        """Find out whether the service is down, or only has no answer to several reports.
+    def settle_failures(self, counter: RequestCounter, at_least: int = 1) -> None:
+        """Let the login decide whether the service is down, or only the last requests fail.
 
-        :param fault: the last of their faults
+        :param at_least: failures in a row, without which nothing is decided
+        :raises SyncStopped: the service is down
         """
-        with self._throttle.slot():
-            try:
-                # With a throttle of its own, since this slot is its turn in this one.
-                self.login(replace(self, policy=_ONE_ATTEMPT))
-            except ListrakError:
-                reason = faults.SERVICE_GONE if fault.action is Action.SKIP else faults.OUTAGE
-                self.breaker.trip(ListrakError(reason, f"last fault: {fault.name}"))
+        with self._deciding:
+            if len(self._failed_in_a_row) < at_least:
+                return
+            last = self._failed_in_a_row[-1]
+            outcome = self._attempt(self.login, self.read_login, counter)
+            if isinstance(outcome, DescribedFault):
+                reason = faults.SERVICE_GONE if last.action is Action.SKIP else faults.OUTAGE
+                self.breaker.trip(DescribedFault(reason, f"last fault: {last.name}"))
         self.breaker.check()
 
 

@@ -163,8 +163,8 @@ class AttemptFailed(Exception):
         self.detail = detail
 
 
-class ListrakError(AirbyteTracedException):
-    """A fault that ended a request, described in one sentence without secrets or rows.
+class DescribedFault(AirbyteTracedException):
+    """A fault, described in one sentence without secrets or rows.
 
     :ivar detail: the request and, unless the fault hides it, the service's redacted text
     :ivar retry_after: seconds that the service demands before the next attempt
@@ -180,6 +180,14 @@ class ListrakError(AirbyteTracedException):
         self.fault = fault
         self.detail = detail
         self.retry_after = retry_after
+
+
+class ListrakError(DescribedFault):
+    """A fault that ended one request."""
+
+
+class SyncStopped(DescribedFault):
+    """A fault that ended the whole sync; whatever handles a `ListrakError` does not catch it."""
 
 
 _TOKENS = (

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from source_listrak.soap.faults import INTERRUPTED, ListrakError
+from source_listrak.soap.faults import INTERRUPTED, DescribedFault, SyncStopped
+
+Waitable = threading.Event | threading.Condition
 
 
 class Clock:
@@ -17,9 +19,9 @@ class Clock:
         """Return seconds that only grow."""
         return time.monotonic()
 
-    def wait(self, event: threading.Event, seconds: float) -> None:
-        """Wait until an event or for some seconds, whichever is shorter."""
-        event.wait(seconds)
+    def wait(self, waitable: Waitable, seconds: float) -> None:
+        """Wait until an event or condition, or for some seconds, whichever is shorter."""
+        waitable.wait(seconds)
 
 
 class StopSwitch:
@@ -33,34 +35,40 @@ class StopSwitch:
         self.clock = clock or Clock()
         self._tripped = threading.Event()
         self._lock = threading.Lock()
-        self.error: ListrakError | None = None
+        self.error: SyncStopped | None = None
         self._listeners: list[Callable[[], None]] = []
 
     def on_trip(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when the breaker trips, to wake up threads that wait."""
+        """Call `listener` when the sync is stopped, to wake up threads that wait."""
         self._listeners.append(listener)
 
-    def trip(self, error: ListrakError) -> None:
-        """Stop the sync; the first error is kept."""
+    def trip(self, reason: DescribedFault) -> None:
+        """Stop the sync; the first reason is kept."""
         with self._lock:
             if self.error is not None:
                 return
-            self.error = error
+            self.error = SyncStopped(reason.fault, reason.detail)
             self._tripped.set()
         for listener in self._listeners:
             listener()
 
     def interrupt(self) -> None:
         """Stop the sync because the process received a signal."""
-        self.trip(ListrakError(INTERRUPTED))
+        self.trip(SyncStopped(INTERRUPTED))
 
     def check(self) -> None:
-        """Raise the error that stopped the sync, if any."""
+        """Return while the sync runs.
+
+        :raises SyncStopped: it was stopped
+        """
         if self.error is not None:
             raise self.error
 
     def wait(self, seconds: float) -> None:
-        """Wait; raise at once when the sync is stopped meanwhile."""
+        """Wait; raise immediately if the sync is stopped in the meantime.
+
+        :raises SyncStopped: it was stopped
+        """
         self.clock.wait(self._tripped, seconds)
         self.check()
 
@@ -98,7 +106,7 @@ class Throttle:
     def slot(self) -> Iterator[float]:
         """Hold the right to one request in flight; yields when it began (monotonic seconds).
 
-        :raises ListrakError: the sync is stopped
+        :raises SyncStopped: the sync is stopped
         """
         with self._changed:
             while True:
@@ -107,7 +115,10 @@ class Throttle:
                 is_full = self._in_flight >= self.limit
                 if not is_full and pause <= 0:
                     break
-                self._changed.wait(None if is_full else pause)
+                if is_full:
+                    self._changed.wait()
+                else:
+                    self._clock.wait(self._changed, pause)
             self._in_flight += 1
             now = self._clock.monotonic()
             wait = max(0.0, self._next_at - now)
@@ -124,8 +135,8 @@ class Throttle:
     def slow_down(self, began: float, pause: float) -> None:
         """Pause every request for `pause` seconds and halve their number.
 
-        :param began: when the rejected request began: of a burst of rejections only the first
-            halves, since the other requests were sent before it was known
+        :param began: when the rejected request began: only the first rejection of a
+            burst halves the limit, since the other requests were sent before it was known
         """
         with self._changed:
             now = self._clock.monotonic()
@@ -135,7 +146,7 @@ class Throttle:
                 self._limit = max(1.0, self._limit / 2)
 
     def speed_up(self) -> None:
-        """Count a success: after as many as are in flight, one more may be."""
+        """Count a success: one round of successes raises the limit by one."""
         if self._limit >= self._workers:
             return
         with self._changed:

@@ -1,9 +1,9 @@
-"""HttpStream-style classes, by parent; conversations are read like messages."""
+"""HttpStream-style classes, by what a table is sliced by; conversations are read like messages."""
 
 from __future__ import annotations
 
 from source_listrak.streams.account import AccountStream, LoginStream
-from source_listrak.streams.base import Context, ListrakStream
+from source_listrak.streams.base import ListrakStream
 from source_listrak.streams.list import AnalyticsStream, ListStream, ReportStream
 from source_listrak.streams.message import MessageStream
 from source_listrak.tables import SlicedBy
@@ -19,4 +19,4 @@ CLASSES: dict[SlicedBy, type[ListrakStream]] = {
 }
 
 
-__all__ = ["CLASSES", "Context", "ListrakStream", "LoginStream", "ReportStream"]
+__all__ = ["CLASSES"]

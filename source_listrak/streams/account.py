@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import copy
-from typing import Any
 
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.reader import Rows
@@ -12,6 +11,9 @@ from source_listrak.sync.slices import Slice
 
 ACCOUNT = 0
 """The account's place among the lists, in keys and states."""
+
+LOGIN = Slice(key=(ACCOUNT,), subject=None)
+"""The request for the lists, which also proves the login."""
 
 
 class AccountStream(ListrakStream):
@@ -25,7 +27,7 @@ class AccountStream(ListrakStream):
         """Yield the one slice in place of the first list."""
         if list_id != ACCOUNT:
             return
-        # A list that has appeared has rows since the start date.
+        # A new list is read from the start date.
         is_covered = set(self.plan.before.lists).issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None
         start = self.plan.start(ACCOUNT) if read_to else self.plan.before.since
@@ -40,17 +42,8 @@ class AccountStream(ListrakStream):
 
 
 class LoginStream(AccountStream):
-    """The lists, by the request that also proves the login."""
-
-    def log_in(self) -> Rows:
-        """Return all lists that the user sees, each once.
-
-        :raises ListrakError: the login failed, or the lists could not be read
-        """
-        rows = self.fetch_page(Slice(key=(ACCOUNT,), subject=None)).rows
-        return list({row["ListID"]: row for row in rows}.values())
+    """The lists, as returned by the login."""
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
-        """Yield what the login brought, of the lists to replicate."""
-        lists: Any = self.context.lists
-        yield [copy(row) for row in lists]
+        """Yield the lists to replicate; no further request is made."""
+        yield [*map(copy, self.lists)]  # a damaged row keeps what was set to null

@@ -2,63 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Mapping
 
-from source_listrak.soap.faults import Action, ListrakError
+from source_listrak.soap.faults import ListrakError
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.reports import UNKNOWN
 from source_listrak.sync.slices import Slice
 from source_listrak.sync.windows import cohort_of
-from source_listrak.tables import COUNTERS
 
 
 class MessageStream(ListrakStream):
     """Rows of one message or conversation, which a report of its list contains.
 
-    Another report of the list, that of deliveries, has further counters. Conversations have no
-    date, so all are cohorts on every sync, as suits what sends all the time.
+    Conversations have no date, so all are cohorts on every sync, which suits automated mail, sent
+    continuously.
     """
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield a slice per message that can have rows in this sync's window."""
-        find = cohort_of(self.plan.due_cohorts(list_id, self.table), self.config.zone)
-        counter = self._counter(list_id, self.table.counter)
-        same = self.table.expected_rows == self.table.counter
-        expected_rows = counter if same else self._counter(list_id, self.table.expected_rows)
-        for row in self.context.reports[f"{self.table.sliced_by}s"].parent_rows(list_id):
-            cohort, key = find(row[1]), (list_id, row[0])
+        table = self.table
+        find = cohort_of(self.plan.due_cohorts(list_id, table), self.config.zone)
+        separate = self._separate_counts(list_id)
+        for row in self.reports[table.report].parent_rows(list_id):
+            cohort, key = find(row.sent), (list_id, row.id)
             if cohort is None or key in self.plan.deferred:
                 continue  # what is deferred came first, or is not due
-            if counter(row) == 0 and self.config.skip_inactive_messages:
+            counts = row.counts
+            if table.counted_by:
+                counts = {table.counter: separate.get(row.id, UNKNOWN)}
+            if counts.get(table.counter) == 0 and self.config.skip_inactive_messages:
                 continue
-            yield self.make_slice(key, cohort.start, self.plan.read_to(list_id), expected_rows(row))
+            expected_rows = counts.get(table.expected_rows, UNKNOWN)
+            yield self.make_slice(key, cohort.start, self.plan.read_to(list_id), expected_rows)
 
-    def _counter(self, list_id: int, name: str | None) -> Callable[[Sequence[int]], int]:
-        """Return a function from a row of the report to a counter of it, UNKNOWN without one."""
-        counters = COUNTERS[f"{self.table.sliced_by}s"]
-        if name in counters:
-            return itemgetter(2 + counters.index(name))
-        counts = self._deliveries(list_id, name) if name else {}
-        return lambda row: counts.get(row[0], UNKNOWN)
+    def _separate_counts(self, list_id: int) -> Mapping[int, int]:
+        """Return the counter by ID, where a report of its own has it; empty if it cannot be read.
 
-    def _deliveries(self, list_id: int, name: str) -> dict[int, int]:
-        """Return a counter of the delivery report by parent; empty where it cannot be read.
-
-        The report only saves requests: without it, every parent is requested.
+        That report only saves requests: without it, every message is requested.
         """
-        table = f"{self.table.sliced_by}_deliveries"
-        report = self.context.reports.get(table)
+        report = self.reports.get(self.table.counted_by)
         if report is None:
             return {}
-        place = 2 + COUNTERS[table].index(name)
         try:
-            return {row[0]: row[place] for row in report.parent_rows(list_id)}
+            return {row.id: row.counts[self.table.counter] for row in report.parent_rows(list_id)}
         except ListrakError as error:
-            if error.fault.action is Action.STOP:
-                raise
             self.context.logger.warning(
-                f"{self.name}: the delivery report of list {list_id} could not be read, so "
-                f"everything in that list is requested: {error.message}"
+                f"{self.name}: the delivery report of list {list_id} could not be read, so every "
+                f"message in that list is requested: {error.message}"
             )
             return {}

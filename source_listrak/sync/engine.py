@@ -6,17 +6,27 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from airbyte_cdk import AirbyteTracedException, Cursor, InMemoryMessageRepository, Record
+from airbyte_cdk import (
+    AirbyteTracedException,
+    ConcurrentSource,
+    Cursor,
+    CursorField,
+    InMemoryMessageRepository,
+    Record,
+    models,
+)
+from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import PartitionGenerator
+from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 
 from source_listrak.errors import as_traced
-from source_listrak.soap.faults import Action, ListrakError
+from source_listrak.soap.faults import Action, SyncStopped
 from source_listrak.soap.throttle import StopSwitch
 from source_listrak.sync import output
 from source_listrak.sync.ledger import Ledger
@@ -27,20 +37,32 @@ from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import DEFERRED_LIMIT
 
 
-class SlicedStream(PageSource, Protocol):
-    """What a stream gives to the engine."""
+class SyncFailed(AirbyteTracedException):
+    """Streams failed; the error of each was emitted."""
 
+
+class SlicedStream(PageSource, Protocol):
+    """What the engine needs of a stream."""
+
+    plan: StreamPlan
     counts: StreamCounts
 
     @property
-    def plan(self) -> StreamPlan:
-        """The window of this stream."""
+    def primary_key(self) -> list[str]:
+        """The columns of the key."""
         ...
 
     @property
     def newest(self) -> datetime | None:
         """The date of the newest row seen in this sync."""
         ...
+
+    def get_json_schema(self) -> Mapping[str, Any]:
+        """Return the table's JSON schema."""
+        ...
+
+    def settle_failures(self) -> None:
+        """Let the login decide whether the service is down, if the last requests failed."""
 
     def list_ids(self) -> list[int]:
         """Return the lists of this sync, ascending; (0,) for the whole account."""
@@ -53,9 +75,9 @@ class SlicedStream(PageSource, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What the streams of one sync share.
+    """Reads the streams of one sync by the CDK's concurrent source.
 
-    :param workers: slices of one stream that are out at once, at most
+    :param workers: maximum slices of one stream in progress
     :param state_interval: seconds between two states of a running stream
     :param messages: the queue of records, states and traces
     :param repository: messages of the thread that writes
@@ -68,50 +90,105 @@ class Engine:
     messages: queue.Queue[Any] = field(default_factory=output.make_queue)
     repository: InMemoryMessageRepository = field(default_factory=InMemoryMessageRepository)
 
+    def emit_rate_limited(self, stream: str, seconds: float) -> None:
+        """Emit the status of a stream that waits for a rate limit."""
+        self.messages.put(output.rate_limited(stream))
+
+    def read(self, streams: Sequence[SlicedStream]) -> Iterator[models.AirbyteMessage]:
+        """Yield the messages of all streams, with records in batches.
+
+        :raises SyncFailed: some streams ended incomplete
+        """
+        # The CDK logs less than the summary, counts a batch as one record, and logs errors twice.
+        logger = self.logger.getChild("concurrent")
+        logger.setLevel(logging.CRITICAL)
+        # Partition generators occupy pool threads while they wait, so they are added to the
+        # workers; the client limits the requests in flight.
+        source = ConcurrentSource.create(
+            num_workers=self.workers + len(streams),
+            initial_number_of_partitions_to_generate=len(streams),
+            logger=logger,
+            slice_logger=DebugSliceLogger(),
+            message_repository=self.repository,
+            queue=self.messages,
+        )
+        cursors = [SliceCursor(stream, self) for stream in streams]
+        underlying: Any = [cursor.as_stream() for cursor in cursors]
+        incomplete: list[str] = []
+        try:
+            for message in source.read(underlying):
+                status = message.trace.stream_status if message.trace else None
+                if status is not None and status.status == models.AirbyteStreamStatus.INCOMPLETE:
+                    incomplete.append(status.stream_descriptor.name)
+                yield message
+        except AirbyteTracedException as error:
+            if not incomplete:
+                raise
+            raise self._sync_failed(incomplete, error) from None
+        finally:
+            # However the sync ended, no worker may send another request, and no thread may wait
+            # for a reader that is gone.
+            output.release(self.messages)
+            self.breaker.interrupt()
+            for cursor in cursors:
+                cursor.slots.stop(abandon=True)
+
+    def _sync_failed(self, streams: Sequence[str], error: AirbyteTracedException) -> SyncFailed:
+        stopped = self.breaker.error
+        return SyncFailed(
+            message=f"These streams did not sync completely: {', '.join(streams)}. See the error "
+            "reported for each stream.",
+            internal_message=error.internal_message,
+            failure_type=stopped.failure_type if stopped else models.FailureType.transient_error,
+        )
+
 
 class SliceSlots:
-    """Limits how many slices (and parts of them) are out at once.
+    """Limits how many slices (and parts of them) are in progress.
 
     As many as there are workers: that keeps the workers busy and the state small.
 
-    :ivar is_stopped: whether no more turns are given
+    :ivar is_stopped: whether no further slices may start
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._out = 0
+        self._taken = 0
         self.is_stopped = False
         self._changed = threading.Condition()
 
     def acquire(self, *, wait: bool = True) -> bool:
-        """Return whether one more slice may be out, after waiting for a turn or for a stop."""
+        """Take a slot, after waiting for a free one or a stop; return whether one was taken."""
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: self._out < self._limit or self.is_stopped)
-            is_free = self._out < self._limit and not self.is_stopped
-            self._out += is_free
-            return is_free
+                self._changed.wait_for(lambda: self._taken < self._limit or self.is_stopped)
+            if self._taken >= self._limit or self.is_stopped:
+                return False
+            self._taken += 1
+            return True
 
     def release(self) -> None:
         """Note that a slice, or a part of one, has ended."""
         with self._changed:
-            self._out -= 1
+            self._taken -= 1
             self._changed.notify_all()
 
     def stop(self, *, abandon: bool = False) -> None:
-        """Give no more turns, since the sync is stopped.
+        """Start no further slices.
 
-        :param abandon: nor wait for any slice, since no one reads the output any more
+        :param abandon: also stop waiting for running slices, because nothing reads the output any
+            longer
         """
         with self._changed:
             self.is_stopped = True
-            self._out = 0 if abandon else self._out
+            if abandon:
+                self._taken = 0
             self._changed.notify_all()
 
     def wait_for_all(self) -> None:
-        """Wait until no slice is out; each one ends, since every wait of a request has a limit."""
+        """Wait until no slice is in progress; every wait of a request has a limit, so each ends."""
         with self._changed:
-            self._changed.wait_for(lambda: self._out <= 0)
+            self._changed.wait_for(lambda: self._taken <= 0)
 
 
 @dataclass(eq=False)
@@ -176,6 +253,13 @@ class SliceCursor(Cursor, PartitionGenerator):
     def state(self) -> MutableMapping[str, Any]:
         """The state as of now."""
         return self._ledger.state().as_json()
+
+    def as_stream(self) -> DefaultStream:
+        """Return the stream as the CDK's concurrent source reads it."""
+        table, logger = self._stream.table, self._engine.logger
+        field = CursorField(table.cursor) if table.cursor else None
+        schema, key = self._stream.get_json_schema, self._stream.primary_key
+        return DefaultStream(self, table.name, schema, key, field, logger, self)
 
     def generate(self) -> Iterable[Partition]:
         """Yield a partition for each slice that is not done yet, as slots become free.
@@ -271,10 +355,13 @@ class SliceCursor(Cursor, PartitionGenerator):
 
         :raises AirbyteTracedException: the one error of the stream
         """
-        name, stopped = self._stream.table.name, self._engine.breaker.error
-        reason = ListrakError(stopped.fault, stopped.detail) if stopped else self._error
-        if reason is not None:
-            raise reason
+        name = self._stream.table.name
+        if self._ledger.failures and self._engine.breaker.error is None:
+            self._stream.settle_failures()
+        if stopped := self._engine.breaker.error:
+            raise SyncStopped(stopped.fault, stopped.detail)
+        if self._error is not None:
+            raise self._error
         deferred = self._ledger.close(self._stream.newest)
         failures = self._ledger.failures
         if len(deferred) > DEFERRED_LIMIT:

@@ -21,8 +21,10 @@ _SUMMARY = (
     (None, "{requests:,} requests, {retries:,} retries"),
     ("gone", "{gone:,} gone"),
     ("failed", "{failed:,} failed"),
-    ("short_slices", "{short_slices:,} shorter than their counters"),
-    ("wrong_values", "{wrong_values:,} values of a wrong type"),
+    ("short_slices", "{short_slices:,} with fewer rows than their counters"),
+    ("missing", "{missing:,} messages missing from responses"),
+    ("keyless_rows", "{keyless_rows:,} rows without a column of their key"),
+    ("wrong_values", "{wrong_values:,} values of the wrong type"),
     ("invalid_characters", "{invalid_characters:,} invalid characters"),
 )
 """The parts of a summary, each with the count without which it is left out."""
@@ -98,7 +100,7 @@ class StreamCounts:
         self._on_rate_limited(seconds)
 
     def is_first(self, what: str) -> bool:
-        """Return whether this is the first time; streams that share their counts have names."""
+        """Return whether this is the first time; `what` includes the stream's name."""
         return self.add(**{what: 1})
 
     def add(self, **counts: int) -> bool:

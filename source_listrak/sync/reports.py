@@ -6,20 +6,26 @@ there are workers.
 
 from __future__ import annotations
 
+import logging
 import threading
 from array import array
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from source_listrak.config import ListrakConfig
+from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.windows import Window, to_micros
+from source_listrak.sync.windows import merge as merge_windows
+from source_listrak.tables import COUNTERS, TABLES, Table
 
 Row = dict[str, Any]
 
@@ -27,16 +33,29 @@ UNKNOWN = -1
 """A counter that the response left out, or a date that a message does not have."""
 
 
+class ParentRow(NamedTuple):
+    """What other tables need of a row of a report.
+
+    :param id: of the message or conversation
+    :param sent: microseconds since 1970; `UNKNOWN` without a date
+    :param counts: the counters by name; `UNKNOWN` where the response left one out
+    """
+
+    id: int
+    sent: int
+    counts: Mapping[str, int]
+
+
 class _Fetched(NamedTuple):
     """The report of a list in a window.
 
-    :param parents: the numbers of each row, one after the other, ascending by id: 8 bytes each,
-        since an account can have very many. Of several rows of one id, the last counts.
+    :param numbers: of each row its ID, date and counters, flattened, ascending by ID: 8 bytes each,
+        because an account can have very many. Of several rows with the same ID, the last counts.
     :param rows: as long as they wait for the table's own stream
     """
 
     window: Window | None
-    parents: array[int]
+    numbers: array[int]
     rows: list[Row]
 
 
@@ -44,14 +63,17 @@ class _Fetched(NamedTuple):
 class SharedReport:
     """One report per list and window, as rows for its own table and as parents for others.
 
+    Rows of a list are taken once, by the stream of the report's own table. They are released then,
+    so whoever takes them owns them.
+
     :param fetch: requests the report of a list in a window
     :param windows: the windows of a list that this sync needs; None: the whole report
     :param list_ids: all lists of this sync, ascending
     :param kept: the lists whose rows a selected table will take; only those are kept, until then
-    :param columns: those of the id, of the date (empty: there is none), and of counters
+    :param columns: the names of the ID, of the date (empty: there is none), and of the counters
     :param ahead: lists that are fetched ahead, and lists whose rows may wait to be taken
-    :param on_complete: called when the last list is fetched, with the number of parents ("all") and
-        of those for which each counter is not zero
+    :param on_complete: called when the last list is fetched, with the number of rows ("all") and
+        of those of which each counter is not zero
     """
 
     fetch: Callable[[int, Window | None], list[Row]]
@@ -73,22 +95,21 @@ class SharedReport:
     """Lists whose rows are fetched, or being fetched, and not taken yet."""
     _is_released: bool = field(default=False, init=False)
 
-    def parent_rows(self, list_id: int) -> Iterator[Sequence[int]]:
-        """Yield (id, date, counters...) of a list's rows, ascending by id.
-
-        Dates are in microseconds since 1970.
+    def parent_rows(self, list_id: int) -> Iterator[ParentRow]:
+        """Yield what other tables need of a list's rows, ascending by ID.
 
         :raises ListrakError: the report could not be fetched
         """
         by_id, width = itemgetter(0), len(self.columns)
-        packed = [future.result().parents for future in self._of_list(list_id)]
+        packed = [future.result().numbers for future in self._of_list(list_id)]
         found = [zip(*[iter(numbers)] * width, strict=True) for numbers in packed]
         for _, same in groupby(merge(*found, key=by_id), by_id):
             # Of a message that is in two windows, the later one counts.
-            yield [*same][-1]
+            ident, sent, *counts = [*same][-1]
+            yield ParentRow(ident, sent, dict(zip(self.columns[2:], counts, strict=True)))
 
     def take_rows(self, list_id: int) -> Iterator[tuple[Window | None, list[Row]]]:
-        """Yield a list's windows and their rows, which are let go when they are taken.
+        """Yield a list's windows and their rows, which are released once taken.
 
         :raises ListrakError: the report could not be fetched
         """
@@ -104,7 +125,7 @@ class SharedReport:
                 self._advance()
 
     def release(self) -> None:
-        """Let all that wait go on: no rows will be taken any more."""
+        """Wake all waiting threads: no rows will be taken any longer."""
         with self._changed:
             self._is_released = True
             self._advance()
@@ -132,16 +153,86 @@ class SharedReport:
 
     def _read(self, list_id: int, window: Window | None) -> _Fetched:
         rows, width = self.fetch(list_id, window), len(self.columns)
-        parents = _packed(rows, *self.columns)
+        numbers = _packed(rows, *self.columns)
         with self._changed:
-            self._tally["all"] += len(parents) // width
+            self._tally["all"] += len(numbers) // width
             for place, counter in enumerate(self.columns[2:], 2):
-                self._tally[counter] += sum(map(bool, parents[place::width]))
+                self._tally[counter] += sum(map(bool, numbers[place::width]))
             self._out -= 1
             is_complete = len(self._futures) == len(self.list_ids) and not self._out
         if is_complete:
             self.on_complete(self._tally)
-        return _Fetched(window, parents, rows if list_id in self.kept else [])
+        return _Fetched(window, numbers, rows if list_id in self.kept else [])
+
+
+def make_reports(
+    config: ListrakConfig,
+    plans: Mapping[str, StreamPlan],
+    list_ids: Sequence[int],
+    report_of: Callable[[Table], Callable[[int, Window | None], list[Row]]],
+    logger: logging.Logger,
+) -> dict[str, SharedReport]:
+    """Return the shared reports that the selected tables need, by table.
+
+    :param plans: of the selected tables, by name
+    :param list_ids: all lists of this sync, ascending
+    :param report_of: returns what fetches a report
+    """
+    # Never shut down, since the threads of a stopped sync may still submit; each request then
+    # ends at once.
+    executor = ThreadPoolExecutor(config.num_workers, thread_name_prefix="parents")
+    readers: defaultdict[str, list[Table]] = defaultdict(list)
+    for table in map(TABLES.__getitem__, plans):
+        if table.report:
+            readers[table.report].append(table)
+        if table.counted_by and config.skip_inactive_messages:
+            readers[table.counted_by].append(table)
+    reports = {}
+    for name, tables in readers.items():
+        table, plan = TABLES[name], plans.get(name)
+        reports[name] = SharedReport(
+            report_of(table),
+            partial(_windows, table, [(one, plans[one.name]) for one in tables]),
+            list_ids,
+            kept=set(plan.lists_to_read(plan.list_ids(list_ids))) if plan else set(),
+            columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
+            ahead=config.num_workers,
+            executor=executor,
+            on_complete=partial(_log_found, logger, name, tables),
+        )
+    return reports
+
+
+def _windows(
+    report: Table, readers: Iterable[tuple[Table, StreamPlan]], list_id: int
+) -> Sequence[Window | None]:
+    """Return the windows of a list in which a report is needed; None: the whole report."""
+    needed = [
+        cohort.span
+        for table, plan in readers
+        for one in plan.lists_to_read(plan.list_ids([list_id]))
+        for cohort in plan.due_cohorts(one, table)
+    ]
+    if report.ranged:
+        return merge_windows(needed)
+    return [None] if needed else []
+
+
+def _log_found(
+    logger: logging.Logger, report: str, tables: Sequence[Table], tally: Mapping[str, int]
+) -> None:
+    """Log about how many requests a sync makes for what a report contains."""
+    tables = [
+        one
+        for one in tables
+        if one.report == report and one.sliced_by in ("message", "conversation")
+    ]
+    if tables and tally["all"]:
+        # Two for each: a page of rows, and the empty page that ends them.
+        requests = 2 * sum(tally.get(table.counter, tally["all"]) for table in tables)
+        logger.info(
+            f"Found {tally['all']:,} {report}; reading them takes about {requests:,} requests."
+        )
 
 
 def micros_of(date: str | None) -> int:
@@ -153,8 +244,7 @@ def _packed(rows: Sequence[Row], id_column: str, date_column: str, *counters: st
     latest = {row[id_column]: row for row in rows if id_column in row}
     packed = array("q")
     for ident in sorted(latest):
-        date, *counted = map(latest[ident].get, (date_column, *counters))
-        packed.extend(
-            (ident, micros_of(date), *(UNKNOWN if one is None else one for one in counted))
-        )
+        date, *counts = map(latest[ident].get, (date_column, *counters))
+        known = (UNKNOWN if count is None else count for count in counts)
+        packed.extend((ident, micros_of(date), *known))
     return packed

@@ -21,7 +21,14 @@ from source_listrak.soap.client import (
     SoapClient,
 )
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER
-from source_listrak.soap.faults import Action, AttemptFailed, Fault, ListrakError
+from source_listrak.soap.faults import (
+    Action,
+    AttemptFailed,
+    DescribedFault,
+    Fault,
+    ListrakError,
+    SyncStopped,
+)
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch
 from source_listrak.soap.wire import Response
@@ -111,7 +118,8 @@ class Service:
             policy=policy,
             transport=self.transport,
             logger=logging.getLogger("service"),
-            login=self._log_in,
+            login=Request(URL, {}, b"<Login>", "the login"),
+            read_login=lambda r: LOGIN_READER.read(r.body, r.content_type),
         )
 
     def _answer(self, body: bytes) -> Response | Exception:
@@ -120,18 +128,14 @@ class Service:
             return self._login
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
-    def _log_in(self, client: SoapClient) -> None:
-        request = Request(URL, {}, b"<Login>", "the login")
-        client.send(request, lambda r: LOGIN_READER.read(r.body, r.content_type), Counter())
-
     def send(self, subject: Any = ("message", 7)) -> Page:
         request = Request(URL, {"SOAPAction": "x"}, ENVELOPE, "Opens of message 7", subject)
         return self.client.send(
             request, lambda r: READER.read(r.body, r.content_type), self.counter
         )
 
-    def error(self, subject: Any = ("message", 7)) -> ListrakError:
-        with pytest.raises(ListrakError) as raised:
+    def error(self, subject: Any = ("message", 7)) -> DescribedFault:
+        with pytest.raises((ListrakError, SyncStopped)) as raised:
             self.send(subject)
         return raised.value
 
@@ -205,12 +209,36 @@ def test_a_long_wait_for_429_or_503_is_reported_once_before_it_begins(
     assert service.counter.waits == waits
 
 
+def failures(*found: Fault) -> list[DescribedFault]:
+    return [DescribedFault(fault) for fault in found]
+
+
 def test_waits_grow_jitter_upwards_and_are_bounded() -> None:
     for attempt in range(1, 40):
         plain = min(64.0, 2.0 ** (attempt - 1))
-        waits = {READ_POLICY.wait(attempt) for _ in range(20)}
+        failed = failures(*[faults.TIMEOUT] * attempt)
+        waits = [READ_POLICY.next_wait(failed, 0.0) or 0.0 for _ in range(20)]
         assert all(plain <= wait <= plain * 1.25 for wait in waits)
-        assert len(waits) > 1
+        assert len(set(waits)) > 1
+
+
+@pytest.mark.parametrize(
+    ("found", "elapsed", "is_retried"),
+    [
+        ([faults.TIMEOUT] * 6, 119.0, True),
+        ([faults.TIMEOUT] * 5, 1000.0, True),
+        ([faults.TIMEOUT] * 6, 120.0, False),
+        ([faults.REPORT_GONE], 1000.0, True),
+        ([faults.TIMEOUT, faults.REPORT_GONE], 0.0, True),
+        ([faults.REPORT_GONE, faults.TIMEOUT, faults.REPORT_GONE], 0.0, False),
+        ([faults.PERMISSION], 0.0, False),
+        ([faults.TOO_LARGE], 0.0, False),
+    ],
+)
+def test_a_request_is_retried_by_its_failures_and_their_duration(
+    found: list[Fault], elapsed: float, is_retried: bool
+) -> None:
+    assert (READ_POLICY.next_wait(failures(*found), elapsed) is not None) == is_retried
 
 
 # What a response means
@@ -392,7 +420,7 @@ def test_five_gone_reports_in_a_row_mean_that_the_service_is_gone_when_the_login
     assert _ends_of(service, range(5)) == ["report_gone"] * 4 + ["service_gone"]
     assert service.logins == 1, "a single attempt"
     assert service.error(("message", 9)).fault is faults.SERVICE_GONE
-    assert service.requests == 10
+    assert service.requests == 11, "with the login"
 
 
 def test_five_failed_reports_in_a_row_are_an_outage_when_the_login_fails() -> None:
@@ -414,10 +442,36 @@ def test_a_login_that_is_refused_meanwhile_stops_the_sync_with_its_own_error() -
     assert _ends_of(service, range(5)) == ["report_gone"] * 4 + ["invalid_logon"]
 
 
-def test_one_message_that_fails_in_many_tables_is_no_outage() -> None:
+def test_failures_of_one_subject_count_like_those_of_many() -> None:
+    """An account can have fewer lists than the failures that make an outage."""
     service = Service(Response(500, b"", PLAIN), login=AttemptFailed(faults.TIMEOUT))
+    assert [service.error(("list", 1)).fault for _ in range(5)][3:] == [
+        faults.SERVER_ERROR,
+        faults.OUTAGE,
+    ]
+
+
+def test_one_message_that_fails_in_many_tables_is_no_outage_when_the_login_works() -> None:
+    service = Service(Response(500, b"", PLAIN))
     for _ in range(20):
         assert service.error(("message", 7)).fault is faults.SERVER_ERROR
+    assert (service.logins, service.breaker.error) == (4, None)
+
+
+def test_fewer_failures_are_decided_when_nothing_is_left_to_request() -> None:
+    service = Service(GONE, login=GONE)
+    service.error()
+    with pytest.raises(SyncStopped) as raised:
+        service.client.settle_failures(service.counter)
+    assert raised.value.fault is faults.SERVICE_GONE
+    assert service.logins == 1
+
+
+def test_without_failures_since_a_success_nothing_is_decided() -> None:
+    service = Service(GONE, GONE, OK, login=GONE)
+    service.error()
+    service.send()
+    service.client.settle_failures(service.counter)
     assert service.logins == 0
 
 

@@ -21,6 +21,7 @@ from source_listrak.soap.faults import (
     REPORT_GONE,
     Fault,
     ListrakError,
+    SyncStopped,
 )
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch
@@ -62,6 +63,7 @@ class FakeStream:
         self.plan, _ = make_plan(state, CONFIG, now, incremental=True)
         self.counts = StreamCounts("message_opens")
         self.requested: list[Key] = []
+        self.settled = 0
         self._keys = keys
         self._failing = failing or {}
         self._expected_rows = expected_rows
@@ -87,6 +89,9 @@ class FakeStream:
                 raise self._failing[slice_.key]
         rows = [{"MsgID": slice_.key[1], "EmailAddress": "a"}] if number == 1 else []
         return Page(rows, bool(rows), 0, {})
+
+    def settle_failures(self) -> None:
+        self.settled += 1
 
     def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
         return None
@@ -177,7 +182,7 @@ def _rows(record: Any) -> Iterator[Any]:
 
 def test_a_cut_sync_resumes_with_what_is_missing() -> None:
     first = Sync(FakeStream()).run(cut_after=2)
-    assert isinstance(first.error, ListrakError)
+    assert isinstance(first.error, SyncStopped)
     assert first.state.synced_to is None
     second = sync(state=first.state, now=NOW + DAY)
     assert second.stream.requested == [(2, 3), (2, 8)]
@@ -247,6 +252,11 @@ def test_an_error_of_our_own_is_a_failed_slice_without_values_of_rows() -> None:
     assert [owed.key for owed in done.state.owed] == [(1, 9)]
 
 
+def test_after_failures_the_login_decides_whether_the_service_is_down() -> None:
+    assert sync().stream.settled == 0
+    assert sync(failing=fails((1, 9), fault=REPORT_GONE)).stream.settled == 1
+
+
 # What is refused
 
 
@@ -274,7 +284,7 @@ def test_single_refused_reports_are_owed() -> None:
 
 def test_a_sync_that_was_stopped_counts_nothing_that_it_did_not_read() -> None:
     stopped = Sync(FakeStream()).run(cut_after=1)
-    assert isinstance(stopped.error, ListrakError)
+    assert isinstance(stopped.error, SyncStopped)
     assert stopped.error.fault is INTERRUPTED
     assert stopped.state.running is not None
     assert [key for key in KEYS if stopped.state.running.is_done(key)] == [(1, 7)]

@@ -84,7 +84,7 @@ class Fixture:
         return [self.fetched.get_nowait()[0] for _ in range(self.fetched.qsize())][::2]
 
     def idents(self, list_id: int) -> list[int]:
-        return [parent[0] for parent in self.report.parent_rows(list_id)]
+        return [parent.id for parent in self.report.parent_rows(list_id)]
 
 
 # Parents
@@ -93,7 +93,7 @@ class Fixture:
 def parent_rows(*rows: Mapping[str, Any], **values: Any) -> list[list[int]]:
     found = [dict(one) for one in rows]
     shared = Fixture([1], fetch=lambda *_: found, windows=lambda list_id: [None], **values)
-    return [[*parent] for parent in shared.report.parent_rows(1)]
+    return [[one.id, one.sent, *one.counts.values()] for one in shared.report.parent_rows(1)]
 
 
 def test_parents_are_ascending_by_id_with_their_dates_and_counters() -> None:
@@ -162,7 +162,11 @@ def test_a_parent_in_two_windows_counts_as_the_later_one_says() -> None:
         return [row(5, OpenCount=2), row(3)] if window == SECOND else [row(5, OpenCount=1), row(4)]
 
     found = list(Fixture(fetch=fetch).report.parent_rows(1))
-    assert [(parent[0], parent[2]) for parent in found] == [(3, UNKNOWN), (4, UNKNOWN), (5, 2)]
+    assert [(parent.id, parent.counts["OpenCount"]) for parent in found] == [
+        (3, UNKNOWN),
+        (4, UNKNOWN),
+        (5, 2),
+    ]
 
 
 def test_a_list_without_windows_has_nothing_and_costs_nothing() -> None:

@@ -1,0 +1,207 @@
+"""The HttpStream whose request layer is SOAP, and what the requests of one run share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from airbyte_cdk.sources.streams.http import HttpStream
+
+from source_listrak.config import ListrakConfig
+from source_listrak.soap import envelope, rows, wire
+from source_listrak.soap.client import Request, SoapClient
+from source_listrak.soap.dates import DateReader
+from source_listrak.sync.progress import StreamCounts, ZoneWatch
+from source_listrak.sync.slices import Slice
+from source_listrak.sync.windows import Window
+from source_listrak.tables import Table, schema
+
+
+class SoapStream(HttpStream):
+    """The request layer of a table: it makes requests and reads responses, but sends nothing.
+
+    The SOAP envelope takes the place of the request body, and `parse_response` reads the rows of
+    a response. Requests are sent by the client of the whole sync, which holds the credentials, the
+    rate and the retries.
+    """
+
+    def __init__(self, table: Table, config: ListrakConfig, dates: DateReader) -> None:
+        self.table = table
+        self.config = config
+        keys = [column for column in table.key if column not in table.added]
+        self._reader = rows.RowReader(
+            table.operation, table.row, schema(table.name), dates, table.dates, keys
+        )
+        super().__init__()
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.name
+
+    @property
+    def primary_key(self) -> list[str]:
+        """The key, with the date of an event where repeated events are kept."""
+        repeats = self.table.repeats if self.config.keep_repeated_events else ()
+        return [*self.table.key, *repeats]
+
+    @property
+    def cursor_field(self) -> str | list[str]:
+        """The cursor of incremental syncs; none for a table that is read in full."""
+        return self.table.cursor or []
+
+    def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]  # theirs is cached
+        """Return the table's JSON schema, which also drives the reading of its rows."""
+        return schema(self.table.name)
+
+    @property
+    def url_base(self) -> str:
+        """The one URL of the service."""
+        return self.config.endpoint
+
+    def path(self, **_: Any) -> str:
+        """Return nothing: the operation is named in the header and in the envelope."""
+        return ""
+
+    def next_page_token(self, response: Any) -> Mapping[str, Any] | None:
+        """Return None: a response does not name the next page; the reader counts pages."""
+        return None
+
+    def request_headers(self, *_: Any, **__: Any) -> Mapping[str, str]:
+        """Return the headers of a SOAP 1.1 request."""
+        return {
+            "Content-Type": "text/xml; charset=utf-8",
+            "SOAPAction": envelope.soap_action(self.table.operation),
+        }
+
+    def request_body_data(  # type: ignore[override]  # bytes, so that they are not encoded again
+        self,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> bytes:
+        """Return the SOAP envelope; the credentials are added on the wire only."""
+        constants = dict(self.table.constants)
+        arguments = {**constants, **(stream_slice or {}), **(next_page_token or {})}
+        return envelope.build(self.table.operation, arguments)
+
+    def make_request(
+        self, slice_: Slice, number: int | None = None, *, retries: bool = True
+    ) -> Request:
+        """Return the request of one page of a slice.
+
+        :param number: 1-based; None: the slice is not paged
+        :param retries: whether the request is retried
+        """
+        token = {"Page": number} if number else None
+        where = f", page {number}" if number else ""
+        return Request(
+            self.url_base + self.path(),
+            self.request_headers(),
+            self.request_body_data(slice_.arguments, token),
+            label=f"{self.table.operation} of {slice_.label}{where}",
+            subject=slice_.subject,
+            retries=retries,
+        )
+
+    def parse_response(self, response: wire.Response, **_: Any) -> rows.Page:  # type: ignore[override]
+        """Return the rows of a response.
+
+        :raises AttemptFailed: the response contains something else
+        """
+        return self._reader.read(response.body, response.content_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the requests of one run share.
+
+    :param now: returns the present instant in UTC
+    :param counts: of the requests that streams share
+    """
+
+    config: ListrakConfig
+    client: SoapClient
+    dates: DateReader
+    watch: ZoneWatch
+    logger: logging.Logger
+    now: Callable[[], datetime]
+    counts: StreamCounts
+
+    def report_of(self, table: Table) -> Callable[[int, Window | None], list[rows.Row]]:
+        """Return a function that fetches the report of a list in a window; None: all of it.
+
+        Of several rows with the same ID, it returns the last.
+
+        It raises what `fetch` raises.
+        """
+        stream = SoapStream(table, self.config, self.dates)
+
+        def fetch_report(list_id: int, window: Window | None) -> list[rows.Row]:
+            parent = {"ListID": list_id}
+            arguments: dict[str, Any] = dict(parent)
+            if window is not None:
+                arguments |= {
+                    "StartDate": window.start,
+                    "EndDate": window.end,
+                    "IncludeTestMessages": self.config.include_test_messages,
+                }
+            slice_ = Slice((list_id,), ("list", list_id), arguments)
+            page = self.fetch(stream, stream.make_request(slice_), parent, self.counts)
+            return list({row[table.key[-1]]: row for row in page.rows}.values())
+
+        return fetch_report
+
+    def fetch(
+        self, stream: SoapStream, request: Request, added: Mapping[str, Any], counts: StreamCounts
+    ) -> rows.Page:
+        """Send a request and return its page.
+
+        :param stream: the one that made the request
+        :param added: columns that the connector adds to each row
+        :param counts: those of the stream that needs the page
+        :raises ListrakError: the page could not be fetched
+        :raises SyncStopped: the sync is stopped
+        """
+        page = self.client.send(request, stream.parse_response, counts)
+        for row in page.rows:
+            row.update(added)
+        table, wrong = stream.table, page.wrong_values
+        if table.cursor not in (None, table.id_column):
+            self.watch.see(table.name, page.rows, table.cursor)
+        key = frozenset(stream.primary_key)
+        keyless = sum(not row.keys() >= key for row in page.rows)
+        warn = partial(self.count_and_warn, stream.name, counts)
+        warn(
+            "invalid_characters",
+            page.invalid_characters,
+            "removed or replaced characters of a response that XML 1.0 does not allow or that "
+            "could not be decoded",
+        )
+        warn(
+            "wrong_values",
+            sum(wrong.values()),
+            f"{', '.join(wrong)} contained values of the wrong type, which were set to null",
+        )
+        warn(
+            "keyless_rows",
+            keyless,
+            "rows without a column of their key were emitted, which a destination may merge or "
+            "repeat",
+        )
+        return page
+
+    def count_and_warn(
+        self, name: str, counts: StreamCounts, kind: str, number: int, sentence: str
+    ) -> None:
+        """Count what was lost of a table, and log the first case of each kind."""
+        if number:
+            counts.add(**{kind: number})
+            if counts.is_first(f"{name}: {kind}"):
+                self.logger.warning(
+                    f"{name}: {sentence}. Later ones are only counted in the summary."
+                )
