@@ -31,6 +31,7 @@ QA := $(VENV)-qa
 UV := uv>=0.13,<0.14
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
   || { echo 'Python 3.10 to 3.14 is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
+FIND_POSTGRES = { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } > /dev/null 2>&1
 # For the image's Python. Versions that are locked already stay, unless --upgrade is given.
 LOCK = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile pyproject.toml --quiet --universal \
   --python-version 3.13 --generate-hashes --custom-compile-command 'make lock'
@@ -129,7 +130,9 @@ aspnet: $(READY) ## all tables through a real ASP.NET service (root: installs Mo
 	scripts/aspnet.sh $(PYTEST) integration_tests/aspnet -m aspnet $(ARGS)
 
 .PHONY: analytics
-analytics: $(READY) $(DBT)/.warehouses ## build the dbt package on DuckDB, and parse its SQL in five dialects
+analytics: $(READY) $(DBT)/.warehouses ## build the dbt package on DuckDB and Postgres, and parse its SQL in six dialects
+	@$(FIND_POSTGRES) || { apt-get update && apt-get install --yes postgresql; } > /dev/null 2>&1 \
+	  || echo 'There is no Postgres (apt-get install postgresql): the tests on it are skipped' >&2
 	DBT='$(DBT)/bin/dbt' $(PYTEST) integration_tests/test_analytics.py $(ARGS)
 
 .PHONY: browser

@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         simulator: SimulatorProcess | None = None
         config_path = options.config
         if config_path is None:
-            simulator = stack.enter_context(SimulatorProcess(_simulated(options.scale)))
+            simulator = stack.enter_context(SimulatorProcess(simulated_account(options.scale)))
             _step("simulator", f"a Listrak account at {simulator.url}")
             config_path = _write_json(folder / "config.json", _connection(simulator))
 
@@ -115,7 +115,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
 
 def query_command(path: Path) -> str:
     """Return a command of a shell that shows the first rows of a model."""
-    database, model = json.dumps(str(path)), f'"FROM {SCHEMA}.listrak__campaigns"'
+    database, model = json.dumps(str(path)), f'"FROM {SCHEMA}.listrak__messages"'
     query = f"import duckdb; duckdb.connect({database}).sql({model}).show()"
     return shlex.join([os.path.relpath(sys.executable), "-c", query])
 
@@ -131,7 +131,8 @@ def _new_file(path: Path) -> Path:
     return path
 
 
-def _simulated(scale: float) -> SimulatorConfig:
+def simulated_account(scale: float = 1.0) -> SimulatorConfig:
+    """Return the settings of the account that the demo replicates."""
     account = AccountConfig(
         texts="plain",
         lists=4,

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,27 +31,22 @@ class Built:
     seconds: float
 
 
-def build(database: Path, folder: Path, missing: Sequence[str] = ()) -> Built:
+def build(database: Path, folder: Path) -> Built:
     """Build all models and run their tests; no connection to the database may be open.
 
     :param folder: where dbt may write what it compiles and logs
-    :param missing: tables that are not in the database
     :raises TransformError: a model or test failed
     """
     folder = folder.resolve()  # dbt takes a relative path from its project's folder
-    run_dbt("build", folder, variables(database, missing))
+    run_dbt("build", folder, variables(database))
     results = json.loads((folder / "run_results.json").read_text(encoding="utf-8"))
     kinds = Counter(result["unique_id"].split(".")[0] for result in results["results"])
     return Built(kinds["model"], kinds["test"], results["elapsed_time"])
 
 
-def variables(database: Path, missing: Sequence[str] = ()) -> dict[str, Any]:
+def variables(database: Path) -> dict[str, Any]:
     """Return the package's variables for a DuckDB database."""
-    return {
-        "listrak_duckdb": str(database.resolve()),
-        "listrak_schema": "main",
-        "listrak_missing_tables": list(missing),
-    }
+    return {"listrak_duckdb": str(database.resolve()), "listrak_schema": "main"}
 
 
 def run_dbt(

@@ -153,7 +153,7 @@ def test_the_command_at_the_end_shows_a_model(tmp_path: Path) -> None:
     path = tmp_path / "it's here.duckdb"
     with connect(path) as database:
         database.execute(f"CREATE SCHEMA {SCHEMA}")
-        database.execute(f"CREATE TABLE {SCHEMA}.listrak__campaigns AS SELECT 'Sale' AS name")
+        database.execute(f"CREATE TABLE {SCHEMA}.listrak__messages AS SELECT 'Sale' AS name")
     command = query_command(path)
     done = subprocess.run(command, shell=True, capture_output=True, check=True)  # noqa: S602
     assert "Sale" in done.stdout.decode()

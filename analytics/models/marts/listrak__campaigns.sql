@@ -1,77 +1,43 @@
-with sends as (
-    select message_id, count(*) as sent
-    from {{ ref('stg_listrak__message_sends') }}
-    group by message_id
-),
+{%- set shared = [
+    'source_relation', 'mail_type', 'list_id', 'list_name', 'campaign_id', 'campaign_name', 'sent',
+    'delivered', 'bounces', 'opens', 'reads', 'clicks', 'clickers', 'unsubscribes', 'complaints',
+    'conversions', 'revenue',
+] -%}
+with mailings as (
+    select {{ 'messages.' ~ shared | join(', messages.') }}, messages.sent_at as started_at
+    from {{ ref('listrak__messages') }} as messages
+    inner join {{ ref('int_listrak__connections') }} as streams
+        on streams.source_relation = messages.source_relation
+    -- Without message_analytics, it is not known which messages have no campaign.
+    where messages.mail_type = 'campaign' and streams.has_message_analytics
 
-bounces as (
-    -- A contact counts once, however often delivery was tried.
-    select message_id, count(distinct email_address) as bounces
-    from {{ ref('stg_listrak__message_bounces') }}
-    group by message_id
+    union all
+
+    select {{ shared | join(', ') | replace('mail_type', "'automated' as mail_type") }}, published_at as started_at
+    from {{ ref('listrak__automated_mail') }}
 ),
 
 campaigns as (
     select
-        messages.message_id,
-        messages.list_id,
-        lists.list_name,
-        analytics.campaign_id,
-        coalesce(campaigns.campaign_name, analytics.campaign_name) as campaign_name,
-        analytics.utm_campaign,
-        analytics.utm_content,
-        messages.subject,
-        messages.sent_at,
-        sends.sent,
-        messages.delivered,
-        coalesce(deliveries.bounces, bounces.bounces, 0) as bounces,
-        messages.opens,
-        messages.reads,
-        messages.clicks,
-        messages.clickers,
-        messages.unsubscribes,
-        messages.conversions,
-        messages.revenue
-    from {{ ref('stg_listrak__messages') }} as messages
-    left join {{ ref('stg_listrak__lists') }} as lists
-        on lists.list_id = messages.list_id
-    left join {{ ref('stg_listrak__message_analytics') }} as analytics
-        on analytics.message_id = messages.message_id
-    left join {{ ref('stg_listrak__campaigns') }} as campaigns
-        on campaigns.list_id = messages.list_id
-        and campaigns.campaign_id = analytics.campaign_id
-    left join {{ ref('stg_listrak__message_deliveries') }} as deliveries
-        on deliveries.message_id = messages.message_id
-    left join sends on sends.message_id = messages.message_id
-    left join bounces on bounces.message_id = messages.message_id
-    left join {{ ref('int_listrak__conversation_messages') }} as automated
-        on automated.message_id = messages.message_id
-    where automated.message_id is null
+        source_relation,
+        mail_type,
+        list_id,
+        max(list_name) as list_name,
+        campaign_id,
+        max(campaign_name) as campaign_name,
+        min(started_at) as first_started_at,
+        max(started_at) as last_started_at,
+        count(*) as mailings,
+    {%- for column in shared[6:] %}
+        {{ listrak.whole_sum(column) }} as {{ column }}
+        {%- if not loop.last %},{% endif %}
+    {%- endfor %}
+    from mailings
+    group by source_relation, mail_type, list_id, campaign_id
 )
 
 select
-    message_id,
-    list_id,
-    list_name,
-    campaign_id,
-    campaign_name,
-    utm_campaign,
-    utm_content,
-    subject,
-    sent_at,
-    -- The recipients may not be replicated, or not arrived yet.
-    coalesce(sent, delivered + bounces) as sent,
-    delivered,
-    bounces,
-    opens,
-    reads,
-    clicks,
-    clickers,
-    unsubscribes,
-    conversions,
-    revenue,
-    1.0 * opens / nullif(delivered, 0) as open_rate,
-    1.0 * reads / nullif(delivered, 0) as read_rate,
-    1.0 * clickers / nullif(delivered, 0) as click_rate,
-    1.0 * unsubscribes / nullif(delivered, 0) as unsubscribe_rate
+    *,
+    {{ listrak.rates() }},
+    {{ listrak.rate('revenue', 'conversions') }} as average_order_value
 from campaigns

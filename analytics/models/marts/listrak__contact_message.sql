@@ -1,42 +1,40 @@
-with contact_message as (
-    select
-        message_id,
-        email_address,
-        -- The recipients come without an id; the events of the same address have one.
-        max(contact_id) as contact_id,
-        {%- for event, name in [
-            ('send', 'sent'),
-            ('bounce', 'bounced'),
-            ('open', 'opened'),
-            ('read', 'read'),
-            ('click', 'clicked'),
-            ('unsubscribe', 'unsubscribed'),
-        ] %}
-        max(case when event = '{{ event }}' then 1 else 0 end) = 1 as was_{{ name }},
-        {%- endfor %}
-        min(case when event = 'open' then occurred_at end) as first_opened_at,
-        min(case when event = 'click' then occurred_at end) as first_clicked_at,
-        max(case when event = 'unsubscribe' then occurred_at end) as unsubscribed_at
-    from {{ ref('int_listrak__events') }}
-    where mail_type = 'campaign' and email_address is not null
-    group by message_id, email_address
-)
-
+{{ config(materialized='view') }}
 select
-    contact_message.message_id,
-    contact_message.email_address,
-    contact_message.contact_id,
-    messages.list_id,
+    mail.source_relation,
+    mail.message_id,
+    mail.contact_key,
+    mail.contact_id,
+    mail.email_address,
+    mail.list_id,
+    messages.subject,
     messages.sent_at,
-    contact_message.was_sent,
-    contact_message.was_bounced,
-    contact_message.was_opened,
-    contact_message.was_read,
-    contact_message.was_clicked,
-    contact_message.was_unsubscribed,
-    contact_message.first_opened_at,
-    contact_message.first_clicked_at,
-    contact_message.unsubscribed_at
-from contact_message
+    case when streams.has_message_sends then mail.sends > 0 end as was_sent,
+    case when streams.has_message_bounces then mail.bounced = 1 end as was_bounced,
+    mail.bounce_reason,
+    case when streams.has_message_opens then mail.opens > 0 end as was_opened,
+    case when streams.has_message_reads then mail.reads > 0 end as was_read,
+    case when streams.has_message_clicks then mail.clicks > 0 end as was_clicked,
+    case when streams.has_message_unsubs then mail.unsubscribes > 0 end as was_unsubscribed,
+    case when streams.has_every_opens then mail.opens end as opens,
+    case when streams.has_every_reads then mail.reads end as reads,
+    case when streams.has_every_clicks then mail.clicks end as clicks,
+    case when streams.has_every_opens then mail.first_opened_at end as first_opened_at,
+    mail.last_opened_at,
+    case when streams.has_every_clicks then mail.first_clicked_at end as first_clicked_at,
+    mail.last_clicked_at,
+    mail.unsubscribed_at,
+    case
+        when streams.has_every_opens
+            then {{ listrak.hours_between('messages.sent_at', 'mail.first_opened_at') }}
+    end as hours_to_open,
+    case
+        when streams.has_every_clicks
+            then {{ listrak.hours_between('messages.sent_at', 'mail.first_clicked_at') }}
+    end as hours_to_click
+from {{ ref('int_listrak__contact_mail') }} as mail
+inner join {{ ref('int_listrak__connections') }} as streams
+    on streams.source_relation = mail.source_relation
 left join {{ ref('stg_listrak__messages') }} as messages
-    on messages.message_id = contact_message.message_id
+    on messages.source_relation = mail.source_relation
+    and messages.message_id = mail.message_id
+where mail.mail_type = 'campaign' and mail.contact_key is not null

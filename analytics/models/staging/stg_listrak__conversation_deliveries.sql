@@ -2,5 +2,6 @@
     ('list_id', 'ListID', 'integer'),
     ('conversation_id', 'ConversationID', 'integer'),
     ('sent', 'SendCount', 'integer'),
+    ('delivered', 'DeliverCount', 'integer'),
     ('bounces', 'BounceCount', 'integer'),
 ]) }}

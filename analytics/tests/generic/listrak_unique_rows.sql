@@ -1,4 +1,4 @@
-{% test unique_combination(model, columns) %}
+{% test listrak_unique_rows(model, columns) %}
 select {{ columns | join(', ') }}
 from {{ model }}
 group by {{ columns | join(', ') }}
