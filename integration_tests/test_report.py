@@ -51,6 +51,8 @@ class Page:
         done = subprocess.run(
             [
                 browser, "--headless", "--no-sandbox", "--disable-gpu", *QUIET,
+                # The page is shown in a frame of a given width.
+                "--allow-file-access-from-files",
                 f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}",
                 "--virtual-time-budget=20000", "--window-size=1100,1600", "--dump-dom",
                 path.as_uri(),
@@ -121,15 +123,45 @@ def test_when_the_report_is_opened_then_each_section_shows_every_row(
 ) -> None:
     shown = page.section(section.name)
     charted, tabled = report[1][section.name]
-    assert 'class="main-svg"' in shown
+    assert ('class="main-svg"' in shown) == (section.kind != "bars")
     assert charted > 0
-    if section.lines:
+    if section.kind == "bars":
+        assert shown.count("<li>") == charted
+    elif section.kind == "lines":
         assert shown.count('class="trace scatter') == len(section.colours)
     else:
         assert shown.count('class="point"') == charted * len(section.colours)
     if section.table:
         assert tabled > 0
         assert shown.count("<tr>") == tabled + 1
+
+
+# Chromium's own window is not as narrow as a phone, but a frame can be.
+FRAME = """<body><iframe src="{source}" style="width:{width}px;height:6000px"></iframe><script>
+onload = () => setTimeout(() => {{
+  const page = document.querySelector("iframe").contentDocument;
+  const texts = [...page.querySelectorAll(".xtick text, .ytick text")];
+  const root = page.documentElement;
+  document.body.dataset.overflow = root.scrollWidth - root.clientWidth;
+  document.body.dataset.rotated = texts.filter(
+    text => /rotate[(](?!0)/.test(text.getAttribute("transform") || "")).length;
+  document.body.dataset.track = Math.min(
+    ...[...page.querySelectorAll(".track")].map(track => track.clientWidth));
+}}, 3000);
+</script></body>"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_when_the_window_has_a_width_then_nothing_overflows_and_no_label_is_rotated(
+    report: tuple[Path, dict[str, tuple[int, int]]], tmp_path: Path, width: int
+) -> None:
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(source=report[0].as_uri(), width=width), encoding="utf-8")
+    document = Page(frame, tmp_path).document
+    measured = dict(re.findall(r'data-(\w+)="(-?\d+)"', document))
+    assert measured["overflow"] == measured["rotated"] == "0"
+    # The bars have most of the width.
+    assert int(measured["track"]) > 0.8 * min(width, 1080)
 
 
 def test_when_the_report_is_opened_then_no_request_leaves_the_machine(page: Page) -> None:
