@@ -110,6 +110,9 @@ def test_given_a_signal_then_the_last_state_is_written(
             assert process.returncode == -number
         first = result_of(process.returncode, b"".join(lines))
         assert "INCOMPLETE" in first.statuses.values()
+        assert [one for one in first.logs if one.startswith(f"Interrupted by {number.name}:")]
+        # What was stopped did not fail.
+        assert not [one for one in first.logs if one.startswith("Summary") and " failed" in one]
         interrupted = [e for e in first.errors if e["message"] == faults.INTERRUPTED.message]
         assert interrupted
         assert {e["failure_type"] for e in interrupted} == {"transient_error"}

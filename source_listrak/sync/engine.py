@@ -342,13 +342,14 @@ class SliceCursor(Cursor, PartitionGenerator):
         if failed.calls_for(Action.SKIP):
             counts.add(gone=1)
             return
+        if self._engine.breaker.error is not None:
+            return  # stopped, not failed
         counts.add(failed=1)
         is_first = not self._ledger.is_lasting(slice_.key) and counts.is_first("incomplete")
-        if self._engine.breaker.error is None:
-            self._engine.logger.warning(
-                f"{name}: {slice_.label} failed permanently: {failed.error.message}"
-                + (" The stream continues and will be marked incomplete." if is_first else "")
-            )
+        self._engine.logger.warning(
+            f"{name}: {slice_.label} failed permanently: {failed.error.message}"
+            + (" The stream continues and will be marked incomplete." if is_first else "")
+        )
 
     def _close_window(self) -> None:
         """Defer what failed.

@@ -17,7 +17,7 @@ INTERVAL = 30.0
 """Seconds between two lines of a running stream."""
 
 _SUMMARY = (
-    ("known", "{done:,} of {known:,} slices done, {records:,} records"),
+    ("known", "{done:,} slices read, {records:,} records"),
     (None, "{requests:,} requests, {retries:,} retries"),
     ("gone", "{gone:,} gone"),
     ("failed", "{failed:,} failed"),

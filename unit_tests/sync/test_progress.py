@@ -41,7 +41,7 @@ def test_a_summary_names_only_what_there_was() -> None:
     assert str(counts) == "2 requests, 1 retries"
     counts.add(known=1200, done=1100, records=5000, gone=3, short_slices=2)
     assert str(counts) == (
-        "1,100 of 1,200 slices done, 5,000 records, 2 requests, 1 retries, 3 gone, "
+        "1,100 slices read, 5,000 records, 2 requests, 1 retries, 3 gone, "
         "2 with fewer rows than their counters"
     )
 
