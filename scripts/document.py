@@ -78,7 +78,10 @@ def sync_mode(table: Table) -> str:
     if table.cursor is None:
         return "Full Refresh | Overwrite: the current state"
     if table.repeats:
-        return "Append + Deduped with **Keep repeated events** <sup>1</sup>"
+        return (
+            "Append + Deduped with **Keep repeated events**; without it, one event per contact and "
+            "message is kept <sup>1</sup>"
+        )
     if table.name == "subscribed_contacts":
         return "Append + Deduped: one row per contact and list, also of contacts that left"
     if table.name == "list_imports":
@@ -90,10 +93,19 @@ def sync_mode(table: Table) -> str:
     return "Append + Deduped: current totals; Append: the totals of each sync"
 
 
+def schedule(table: Table) -> str:
+    """Return the schedule to choose for a table."""
+    if table.name == "list_imports":
+        return "at least every two weeks"
+    # Totals without dates change slowly, and cost a request for each list or message.
+    has_date = table.cursor is not None and table.cursor != "MsgID"
+    return "hourly or daily" if has_date or table.name == "lists" else "daily"
+
+
 def streams() -> Iterator[str]:
     """Yield the table of the streams."""
-    yield "| Stream | Content | Sync mode to choose | Primary key | Cursor |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| Stream | Content | Sync mode to choose | Schedule | Primary key | Cursor |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for table in TABLES.values():
         content = re.split(r"[;:.]", schema(table.name)["description"])[0]
         key = ", ".join(f"`{column}`" for column in table.key)
@@ -101,7 +113,7 @@ def streams() -> Iterator[str]:
             key += f" (+ {', '.join(f'`{column}`' for column in table.repeats)})"
         cursor = f"`{table.cursor}`" if table.cursor else "none"
         mode = sync_mode(table).replace("|", "\\|")
-        yield f"| `{table.name}` | {content} | {mode} | {key} | {cursor} |"
+        yield f"| `{table.name}` | {content} | {mode} | {schedule(table)} | {key} | {cursor} |"
 
 
 def diagram() -> Iterator[str]:
