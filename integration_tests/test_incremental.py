@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from drivers.setups import (
     MESSAGES,
     NINE,
     NOON,
+    OPENS,
     make_account,
     text,
 )
@@ -188,6 +190,40 @@ def test_a_state_in_the_future_counts_as_now() -> None:
     outcome = connection.sync(NOON)
     assert len(outcome.records("message_opens")) < len(first.records("message_opens")) / 3
     assert connection.state("message_opens")["synced_to"] == "2024-01-01T12:00:00Z"
+
+
+def test_a_clock_that_was_ahead_loses_nothing() -> None:
+    connection = connect(three_weeks(engagement_days=60), ["messages", "message_opens"])
+    connection.sync(NOON)
+    for table in ("messages", "message_opens"):
+        connection.state(table)["synced_to"] = text(NOON + 60 * DAY)
+    for days in (20, 21, 28):
+        connection.sync(NOON + days * DAY)
+    assert not connection.missing(START, NOON + 28 * DAY - 7 * DAY)
+
+
+@pytest.mark.parametrize("operation", [OPENS, MESSAGES])
+def test_what_failed_is_read_from_its_start_although_the_default_start_date_moved(
+    operation: str,
+) -> None:
+    tables = ["messages", "message_opens"]
+    connection = connect(three_years(), tables, start_date=None)
+    service = connection.service
+    owner = sorted(one.list_id for one in service.account.lists())[0]
+    sent = Truth(service.account, NOON - 365 * DAY, list_ids=[owner]).records("messages")
+    oldest = sorted((row for row in sent if row.get("OpenCount")), key=itemgetter("SendDate"))
+    messages = [row["MsgID"] for row in oldest[:3]]
+    where = {"message_ids": messages} if operation == OPENS else {"list_ids": [owner]}
+    service.config.faults = {"other_fault": {"operations": [operation], **where}}
+    connection.sync(NOON, fails=True)
+    service.config.faults = {}
+    connection.sync(NOON + 60 * DAY)
+    assert all(connection.state(table)["owed"] == [] for table in tables)
+    for table in tables:
+        truth = Truth(service.account, NOON - 365 * DAY + HOUR, NOON).records(table)
+        have = {(row["MsgID"], row.get("OpenDate")) for row in connection.committed(table)}
+        missing = [row for row in truth if (row["MsgID"], row.get("OpenDate")) not in have]
+        assert not [row for row in missing if row["MsgID"] in messages], table
 
 
 CHANGES = {

@@ -28,7 +28,7 @@ from source_listrak.streams.account import LOGIN
 from source_listrak.streams.http import Context, SoapStream
 from source_listrak.sync import output
 from source_listrak.sync.engine import Engine
-from source_listrak.sync.plan import StreamPlan, make_plan
+from source_listrak.sync.plan import ZONE_CHANGED, StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, log_progress
 from source_listrak.sync.reports import make_reports
 from source_listrak.sync.state import load
@@ -190,12 +190,18 @@ class SourceListrak(cdk.AbstractSource):
         states, now = inputs.states_by_stream(state or []), self._settings.now()
         since = parsed.since(now)
         context, lists = self.connect(parsed, self._settings.read_policy, logger)
-        plans = {}
+        plans, is_zone_new = {}, False
         for name, is_incremental in selected.items():
             before, remark = load(states.get(name, {}), name)
             plans[name], remarks = make_plan(before, parsed, now, incremental=is_incremental)
             for line in filter(None, [remark, *remarks]):
                 logger.info(f"{name}: {line}")
+                is_zone_new |= line.startswith(ZONE_CHANGED)
+        if is_zone_new:
+            logger.warning(
+                "The time zone was changed. Refresh the data of all streams with dates: until "
+                "then, rows with the old dates remain, and with Append + Deduped, they win."
+            )
         origin = "start_date" if parsed.start_date else "the default, one year before the sync"
         logger.info(
             f"Reading {len(lists):,} lists since {since:%Y-%m-%d %H:%M} UTC ({origin}), with dates "

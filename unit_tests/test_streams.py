@@ -172,12 +172,13 @@ def test_messages_are_read_list_by_list_ascending() -> None:
 def test_what_is_owed_comes_first_and_once_since_it_was_read() -> None:
     owed = [
         Deferred((1, 9), NOW - 30 * DAY, NOW - DAY, False),
-        Deferred((2, 4), None, NOW - DAY, True),
+        Deferred((2, 4), None, NOW - DAY, True, expected_rows=9),
     ]
     made = stream("message_opens", {"messages": Report(TWO_LISTS)}, completed(*owed))
     assert keys(made) == [(1, 9), (2, 4), (1, 7), (2, 3)]
     starts = [one.arguments["StartDate"] for one in slices(made)]
     assert starts[:2] == [datetime(2026, 1, 23, 12), datetime(2024, 1, 1)]
+    assert [one.expected_rows for one in slices(made)][:2] == [0, 9]
 
 
 def test_what_has_been_gone_for_long_waits_for_its_turn_in_the_cycle() -> None:

@@ -17,6 +17,8 @@ GONE_FOR_LONG = timedelta(days=30)
 """A slice that failed in every sync for this time, for any reason, counts as gone: it is requested
 once in a `CYCLE`, and no longer makes the sync fail. Airbyte disables connections that do."""
 
+ZONE_CHANGED = "The time zone was changed, and with it all dates"
+
 
 @dataclass(frozen=True)
 class StreamPlan:
@@ -177,7 +179,7 @@ def make_plan(
         since=since, test_messages=config.include_test_messages, time_zone=config.time_zone
     )
     before, remarks = state or nothing, []
-    reason = _restart_reason(before, config, since)
+    reason = _restart_reason(before, config, since, now)
     if reason:
         remarks.append(f"{reason}; reading from the start date.")
         before = nothing
@@ -189,10 +191,12 @@ def make_plan(
         running = None
     if not incremental:
         before = nothing
+    if before.synced_to is not None and before.synced_to > now:
+        remarks.append(
+            "The state's synced_to is in the future; using the newest row's date instead."
+        )
+        before = _before_newest(before, now, lookback)
     synced_to = before.synced_to
-    if synced_to is not None and synced_to > now:
-        remarks.append("The state's synced_to is in the future; using the current time instead.")
-        synced_to = now
     if running is None:
         running = Running(end=now, full_refresh=not incremental, since=since, lists=())
     else:
@@ -208,6 +212,24 @@ def make_plan(
     return plan, remarks
 
 
+def _before_newest(state: StreamState, now: datetime, lookback: timedelta) -> StreamState:
+    """Return a state that was written while the clock was ahead, as of what is known to be true.
+
+    The row was there in a sync; what was recorded until then is at most the lookback older.
+    """
+    assert state.newest is not None, "without a newest row, the stream restarts"
+    known = min(state.newest, now) - lookback
+    owed = [
+        one._replace(
+            read_to=one.read_to and min(one.read_to, known),
+            start=min(one.start, known),
+            noticed=min(one.noticed, now),
+        )
+        for one in state.owed
+    ]
+    return state.model_copy(update={"synced_to": known, "newest": known, "owed": tuple(owed)})
+
+
 def _with_start(deferred: Deferred, config: ListrakConfig, since: datetime) -> Deferred:
     """Return a deferred slice with its start, also if version 0.2.0 deferred it without one."""
     if deferred.start > NO_START:
@@ -218,12 +240,17 @@ def _with_start(deferred: Deferred, config: ListrakConfig, since: datetime) -> D
     return deferred._replace(start=start)
 
 
-def _restart_reason(state: StreamState, config: ListrakConfig, since: datetime) -> str:
+def _restart_reason(
+    state: StreamState, config: ListrakConfig, since: datetime, now: datetime
+) -> str:
     """Return why a state claims too much under the present configuration; empty if it does not."""
     if config.include_test_messages and not state.test_messages:
         return "Test messages are now included"
-    if state.time_zone != config.time_zone:
-        return "The time zone was changed, and with it all dates"
+    zones = (state.time_zone, config.time_zone)
+    if not windows.have_same_rules(*zones, min(since, state.since), now):
+        return ZONE_CHANGED
+    if state.synced_to is not None and state.synced_to > now and state.newest is None:
+        return "The state's synced_to is in the future"
     # A default start date moves with the clock, which may be a little behind the last sync's.
     tolerance = timedelta(days=1) if config.start_date is None else timedelta()
     if state.synced_to is not None and since < state.since - tolerance:

@@ -25,6 +25,7 @@ off hides what has already happened.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -79,6 +80,26 @@ def wall_end(instant: datetime, zone: ZoneInfo) -> datetime:
 def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
     """Return the instant of a wall-clock time, the first one in a repeated hour."""
     return wall.replace(tzinfo=zone).astimezone(timezone.utc)
+
+
+@functools.cache
+def have_same_rules(one: str, other: str, start: datetime, end: datetime) -> bool:
+    """Return whether two zones show the same time at each hour between two instants.
+
+    Many zones have several names, such as US/Eastern and America/New_York.
+
+    :param one: an IANA name; False if it is not one
+    """
+    try:
+        first, second = ZoneInfo(one), ZoneInfo(other)
+    except (KeyError, ValueError, OSError):
+        return False
+    hours = (
+        start + hour * timedelta(hours=1) for hour in range((end - start) // timedelta(hours=1))
+    )
+    return one == other or all(
+        hour.astimezone(first).utcoffset() == hour.astimezone(second).utcoffset() for hour in hours
+    )
 
 
 def to_micros(instant: datetime) -> int:

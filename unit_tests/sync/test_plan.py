@@ -250,11 +250,33 @@ def test_a_window_that_ends_in_the_future_begins_again() -> None:
     assert plan(cut(completed(), at=NOW + DAY)).end == NOW
 
 
-def test_an_instant_in_the_future_counts_as_now() -> None:
-    state = completed(at=NOW + 900 * DAY)
-    assert plan(state).read_to(1) == NOW
+def test_a_state_in_the_future_continues_from_the_newest_row_and_the_lookback() -> None:
+    ahead, real = NOW + 60 * DAY, NOW - 20 * DAY
+    state = completed(at=ahead, newest=real)
+    made = plan(state, lookback_days=9)
+    assert made.read_to(1) == real - 9 * DAY
     assert "future" in remarks(state)
-    assert completed(state, at=NOW).synced_to == NOW
+    assert stored(made.state([1, 2], (), None)).synced_to == NOW
+
+
+def test_a_state_in_the_future_without_a_newest_row_reads_everything_again() -> None:
+    state = completed(at=NOW + 900 * DAY)
+    assert is_restarted(plan(state))
+    assert "future" in remarks(state)
+
+
+def test_what_was_deferred_while_the_clock_was_ahead_is_read_since_the_newest_row() -> None:
+    ahead, real = NOW + 20 * DAY, NOW - 2 * DAY
+    owed = [
+        Deferred((1, 5), ahead, ahead, False, ahead - DAY),
+        Deferred((1, 7), None, ahead, False, START),
+        Deferred((2,), ahead, ahead, False, ahead - DAY),
+    ]
+    made = plan(completed(at=ahead, owed=owed, newest=real))
+    assert made.deferred[1, 5].start == real - CYCLE
+    assert made.deferred[1, 7].start == START
+    assert made.read_to(2) == real - CYCLE
+    assert all(one.noticed == NOW for one in made.deferred.values())
 
 
 # A configuration that changes
@@ -281,6 +303,39 @@ def test_a_start_date_that_is_left_empty_later_loses_nothing_when_it_returns() -
     assert starts(plan(state)) == START
 
 
+def test_a_list_that_appears_under_a_default_start_date_is_read_like_the_others() -> None:
+    """So one start date holds for all lists, and an explicit one is compared with it."""
+    state = completed(at=NOW - 60 * DAY, lists=[1], start_date=None)
+    made = plan(state, now=NOW - DAY, start_date=None)
+    assert made.start(2) == made.before.since == made.due_cohorts(2, OPENS)[0].start
+    assert made.before.since < NOW - DAY - DEFAULT_HISTORY
+    state = stored(made.state([1, 2], (), None))
+    explicit = NOW - DAY - DEFAULT_HISTORY - 10 * DAY
+    assert explicit > state.since
+    assert plan(state, start_date=f"{explicit:%Y-%m-%dT%H:%M:%SZ}").read_to(2) == NOW - DAY
+    explicit = state.since - DAY
+    assert plan(state, start_date=f"{explicit:%Y-%m-%dT%H:%M:%SZ}").read_to(2) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_same"),
+    [
+        ("US/Eastern", "America/New_York", True),
+        ("Etc/UTC", "UTC", True),
+        ("Europe/Berlin", "Europe/Paris", True),
+        ("America/New_York", "America/Chicago", False),
+        ("America/New_York", "America/Panama", False),  # without daylight saving time
+        ("Europe/London", "UTC", False),
+        ("Nowhere/Town", "UTC", False),
+    ],
+)
+def test_two_names_of_one_zone_are_no_change(before: str, after: str, is_same: bool) -> None:
+    state = completed(time_zone="UTC").model_copy(update={"time_zone": before})
+    made = plan(state, time_zone=after)
+    assert (made.read_to(1) is not None) == is_same
+    assert made.before.time_zone == after
+
+
 def test_test_messages_that_are_newly_included_are_read_since_the_start_date() -> None:
     state = completed(include_test_messages=False)
     assert is_restarted(plan(state))
@@ -302,10 +357,11 @@ def test_another_time_zone_reads_everything_again_since_every_date_was_wrong(sta
 
 
 def test_a_default_start_date_that_moves_is_no_change() -> None:
-    state = completed(at=NOW - HOUR, start_date=None)
+    state = completed(at=NOW - HOUR, newest=NOW - 3 * HOUR, start_date=None)
     assert plan(state, start_date=None).read_to(1) == NOW - HOUR
     # Not even when the clock was put back a little.
-    assert plan(state, now=NOW - 2 * HOUR, start_date=None).read_to(1) == NOW - 2 * HOUR
+    back = plan(state, now=NOW - 2 * HOUR, start_date=None)
+    assert back.read_to(1) == NOW - 3 * HOUR - CYCLE
 
 
 @given(
