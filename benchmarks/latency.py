@@ -5,16 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from benchmarks.measure import Candidate, Figures, Rounds, interleaved, medians
-from benchmarks.readers import (
-    LATENCY,
-    NOW,
-    START,
-    connector,
-    serial_client,
-    simulator,
-    syncs,
-)
+from benchmarks.readers import LATENCY, connector, serial_client, simulator, syncs
 from benchmarks.report import Section, Size, Target
+from drivers.setups import NOW, START
 from simulator import AccountConfig, SimulatorProcess
 
 MS = f"{LATENCY * 1000:.0f} ms"

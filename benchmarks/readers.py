@@ -5,17 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from benchmarks.measure import Candidate, Figures, measure
 from drivers.process import command
-from drivers.setups import NINE, catalog, make_config
+from drivers.setups import NINE, NOW, START, catalog, make_config
 from simulator import AccountConfig, SimulatorConfig, SimulatorProcess
 
-START = datetime(2023, 1, 1, tzinfo=timezone.utc)
-NOW = datetime(2024, 1, 1, tzinfo=timezone.utc)
 LATENCY = 0.15
 """Seconds before each response, where latency matters."""
 

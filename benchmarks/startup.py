@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from benchmarks.measure import Candidate, interleaved, medians
-from benchmarks.readers import NOW, START, process, simulator
+from benchmarks.readers import process, simulator
 from benchmarks.report import Section, Size, Target
-from drivers.setups import make_config
+from drivers.setups import NOW, START, make_config
 from simulator import AccountConfig
 
 

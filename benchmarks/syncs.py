@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from benchmarks.measure import Rounds, interleaved, medians
-from benchmarks.readers import LATENCY, NOW, START, WORKERS, opens_only, simulator, syncs
+from benchmarks.readers import LATENCY, WORKERS, opens_only, simulator, syncs
 from benchmarks.report import Section, Size, Target
-from drivers.setups import NINE, TABLES
+from drivers.setups import DAY, HOUR, NINE, NOW, START, TABLES
 from simulator import TABLES as SERVED
 from simulator import AccountConfig
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def incremental(size: Size) -> list[Section]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 from functools import cache
 from typing import Any
 
@@ -13,14 +12,14 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from drivers.inprocess import DirectService
 from drivers.process import run
-from drivers.setups import ROOT, make_account, make_config, make_simulator
+from drivers.setups import HOUR, NOON, ROOT, make_account, make_config, make_simulator
 from simulator import FAULTS, AccountConfig, SimulatorConfig, Truth
 from source_listrak.commands import probe
 from source_listrak.commands.probe import REQUEST_LIMIT, Conclusion, Probe
 from source_listrak.config import ListrakConfig
 from source_listrak.tables import TABLES
 
-NOW = datetime(2024, 1, 1, 15, tzinfo=timezone.utc)
+NOW = NOON + 3 * HOUR
 CANNOT_TELL = "cannot tell"
 LOGIN = TABLES["lists"].operation
 REPORTS = [table.operation for table in TABLES.values() if table.operation != LOGIN]

@@ -13,8 +13,8 @@ from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_listrak.config import LIVE_ENDPOINT, ListrakConfig
+from unit_tests.clock import NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINIMAL = {"username": "me", "password": "secret-value"}
 INSTANT = "2024-07-01t12:00:00.5+02:00"
 

@@ -31,10 +31,10 @@ from source_listrak.sync.engine import SyncFailed
 from source_listrak.sync.output import state_message
 from source_listrak.sync.state import Key, Running, StreamState
 from source_listrak.tables import TABLES
+from unit_tests.clock import NOW
 from unit_tests.soap.pages import soap
 from unit_tests.soap.test_throttle import FakeClock
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NAMESPACE = "http://webservices.listrak.com/v31/"
 
 

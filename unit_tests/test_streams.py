@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,10 +31,8 @@ from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import Deferred, Key, StreamState
 from source_listrak.sync.windows import CYCLE, Window, to_micros
 from source_listrak.tables import TABLES
+from unit_tests.clock import DAY, HOUR, NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 LISTS = (1, 2)
 

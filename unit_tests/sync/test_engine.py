@@ -6,7 +6,7 @@ import logging
 import queue
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -38,9 +38,8 @@ from source_listrak.sync.reader import Rows
 from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import DEFERRED_LIMIT, Deferred, Key, StreamState, load
 from source_listrak.tables import TABLES
+from unit_tests.clock import DAY, NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-DAY = timedelta(days=1)
 CONFIG = ListrakConfig.parse({"username": "me", "password": "x", "start_date": "2024-01-01"})
 LISTS = (1, 2)
 KEYS: tuple[Key, ...] = ((1, 7), (1, 9), (2, 3), (2, 8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -16,9 +16,8 @@ from source_listrak.sync.ledger import REFUSALS_LIMIT, Ledger
 from source_listrak.sync.plan import GONE_FOR_LONG, make_plan
 from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import DEFERRED_LIMIT, Deferred, Key, Running, StreamState
+from unit_tests.clock import DAY, NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-DAY = timedelta(days=1)
 CONFIG = ListrakConfig.parse({"username": "me", "password": "x", "start_date": "2024-01-01"})
 LISTS = (1, 2)
 KEYS: tuple[Key, ...] = ((1, 7), (1, 9), (2, 3), (2, 8))

@@ -18,12 +18,10 @@ from source_listrak.sync.plan import GONE_FOR_LONG, StreamPlan, make_plan
 from source_listrak.sync.state import Deferred, Key, StreamState, load
 from source_listrak.sync.windows import CYCLE, OVERLAP, cohort_of, next_due, to_micros
 from source_listrak.tables import TABLES
+from unit_tests.clock import DAY, HOUR, NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 EARLIER = "2023-01-01T00:00:00Z"
-DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
 OPENS = TABLES["message_opens"]
 
 

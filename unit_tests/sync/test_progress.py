@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, log_progress
+from unit_tests.clock import NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NEW_YORK = ZoneInfo("America/New_York")
 
 

@@ -19,8 +19,8 @@ from source_listrak.sync.state import (
     StreamState,
     load,
 )
+from unit_tests.clock import NOW
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
 

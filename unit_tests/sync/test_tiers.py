@@ -30,8 +30,8 @@ from source_listrak.sync.windows import (
     wall_start,
 )
 from source_listrak.tables import RECENT, SETTLING, TABLES
+from unit_tests.clock import HOUR
 
-HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 CLOCK_ERROR = timedelta(minutes=5)
 FIRST = datetime(2023, 10, 29, 12, tzinfo=timezone.utc)  # clocks are put back in the next days

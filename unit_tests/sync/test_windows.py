@@ -31,13 +31,13 @@ from source_listrak.sync.windows import (
     wall_start,
 )
 from source_listrak.tables import TABLES, Table
+from unit_tests.clock import HOUR
 
 NEW_YORK, UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 ZONES = st.sampled_from(
     [NEW_YORK, UTC, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("America/Santiago")]
 )
 OPENS = TABLES["message_opens"]
-HOUR = timedelta(hours=1)
 
 
 def at(text: str) -> datetime:
