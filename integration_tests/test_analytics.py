@@ -889,9 +889,8 @@ WAREHOUSES: Mapping[str, tuple[Callable[[str], str], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("dialect", WAREHOUSES)
-def test_when_compiled_for_a_warehouse_then_its_dialect_has_every_statement_and_column(
-    dialect: str, tmp_path: Path
-) -> None:
+def test_each_warehouse_s_dialect_has_every_statement(dialect: str, tmp_path: Path) -> None:
+    """The SQL that dbt compiles for a warehouse parses, with every column."""
     rename, connection = WAREHOUSES[dialect]
     output = {"type": dialect, "schema": "marts", "threads": 1, **connection}
     profile = {"listrak": {"target": "there", "outputs": {"there": output}}}

@@ -142,7 +142,7 @@ def assert_holds(pyairbyte: PyAirbyte, *truths: dict[str, Records]) -> None:
         assert all(now[key] > 1 for key in repeated), table
 
 
-def test_given_a_new_cache_when_time_passes_between_syncs_then_it_holds_what_the_account_does(
+def test_a_cache_holds_the_account_as_time_passes(
     pyairbyte: PyAirbyte, simulator: SimulatorProcess
 ) -> None:
     """One full sync and two incremental ones, whose states PyAirbyte keeps."""
@@ -174,9 +174,10 @@ def test_given_a_filled_cache_when_read_in_full_again_then_it_holds_the_same(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_given_contacts_that_open_again_when_synced_twice_then_the_cache_keeps_each_open_if_asked(
+def test_a_cache_keeps_repeated_opens_where_configured(
     pyairbyte: PyAirbyte, simulator: SimulatorProcess, keep: bool
 ) -> None:
+    """A contact's further opens are kept with `keep_repeated_events` only."""
     config = make_config(simulator, keep_repeated_events=keep)
     pyairbyte.config.write_text(json.dumps(config), encoding="utf-8")
     until = FIRST + timedelta(days=20)
@@ -191,9 +192,10 @@ def test_given_contacts_that_open_again_when_synced_twice_then_the_cache_keeps_e
     assert kept == events if keep else kept < events
 
 
-def test_given_airbyte_serverless_when_it_syncs_twice_then_its_files_hold_the_account(
+def test_the_files_of_airbyte_serverless_hold_the_account(
     environments: Path, simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
+    """After a first and an incremental sync."""
     client = AirbyteServerless(environments, simulator, tmp_path)
     client.sync(FIRST)
     first = simulator.truth(since=START_DATE, until=FIRST)

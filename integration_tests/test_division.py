@@ -231,9 +231,8 @@ def test_damaged_pages_hide_no_other_page(pages: list[int]) -> None:
 
 @pytest.mark.parametrize("page_size", [1, 2, 7])
 @pytest.mark.parametrize("last_page", [8, 9, 10, 23, 24, 25, 60])
-def test_given_the_last_page_is_returned_again_and_again_then_that_is_an_error_and_no_loop(
-    page_size: int, last_page: int
-) -> None:
+def test_a_last_page_that_repeats_is_an_error(page_size: int, last_page: int) -> None:
+    """A service that returns its last page again and again causes no loop."""
     config = configured(page_size, contacts_per_list=100 * page_size)
     outcome = connect(EndlessService(config, last_page), CONTACTS).sync(NOW, fails=True)
     assert outcome.error_of(CONTACTS).startswith(faults.REPEATED_PAGE.message)
@@ -243,9 +242,10 @@ def test_given_the_last_page_is_returned_again_and_again_then_that_is_an_error_a
 
 
 @pytest.mark.parametrize("wrap_pages", [3, 9, 30])
-def test_given_the_pages_begin_again_after_the_last_one_then_that_is_an_error_and_no_loop(
+def test_pages_that_begin_again_are_an_error(
     wrap_pages: int,
 ) -> None:
+    """A service whose first page follows its last one causes no loop."""
     service = giant_list(1000, page_size=10)
     service.config.wrap_pages = wrap_pages
     outcome = connect(service, CONTACTS).sync(NOW, fails=True)

@@ -117,9 +117,10 @@ def test_given_an_output_that_cannot_be_written_then_one_sentence_says_so(
     "limit",
     ["ulimit -n 5", "ulimit -n 12", "ulimit -v 160000", "ulimit -v 260000", "ulimit -v 500000"],
 )
-def test_given_few_descriptors_or_little_memory_then_a_sync_succeeds_or_names_what_is_missing(
+def test_few_descriptors_or_little_memory_are_enough_or_named(
     sim: Simulator, limit: str, tmp_path: Path
 ) -> None:
+    """The sync succeeds, or its error names what is missing."""
     result = run(sim, "read", tmp_path, prepare=limit)
     named = ("open files", "file descriptors", "allocate memory", "start new thread")
     assert bool(result.code) == bool(result.errors)
@@ -127,7 +128,8 @@ def test_given_few_descriptors_or_little_memory_then_a_sync_succeeds_or_names_wh
         assert [one for one in named if one in error["message"]], error["message"]
 
 
-def test_given_a_response_that_does_not_fit_into_memory_then_it_is_not_called_malformed() -> None:
+def test_a_response_larger_than_memory_is_not_malformed() -> None:
+    """A response that does not fit into memory is an error of its own."""
     code = """
 import resource
 from pathlib import Path

@@ -311,7 +311,8 @@ def test_given_a_wrong_password_then_it_is_sent_once_and_one_sentence_says_so(ve
         assert result.code == 1
 
 
-def test_given_a_locked_account_or_a_prohibited_address_then_one_request_tells_them_apart() -> None:
+def test_a_lock_and_a_prohibited_address_are_told_apart() -> None:
+    """One request is enough, and is not repeated."""
     for settings, fault in (
         ({"lockout_after": 0}, faults.ATTEMPTS_EXCEEDED),
         ({"prohibited": True}, faults.PROHIBITED_ADDRESS),
@@ -324,9 +325,8 @@ def test_given_a_locked_account_or_a_prohibited_address_then_one_request_tells_t
             assert requests(sim) == 2
 
 
-def test_given_the_password_changes_during_a_sync_then_only_requests_in_flight_still_arrive() -> (
-    None
-):
+def test_a_changed_password_stops_all_new_requests() -> None:
+    """When the password changes during a sync, only requests in flight still arrive."""
     workers = 4
     # Each failed request counts towards the lock of the account, so without the stop the service
     # would say next that the account is locked.
@@ -377,7 +377,8 @@ def test_when_checked_then_the_login_and_one_report_of_one_day_are_requested() -
     assert end - start == timedelta(days=1)
 
 
-def test_given_a_user_without_analytics_access_when_checked_then_each_list_is_tried_once() -> None:
+def test_a_check_without_analytics_access_tries_each_list_once() -> None:
+    """Where every list's report is refused, the check fails after one request for each."""
     with make_simulator(faults={"permission": {"operations": [MESSAGES]}}) as sim:
         succeeded, message = check_here(sim)
         assert requests(sim) == 1 + len(truth_of(sim)["lists"])
@@ -487,7 +488,8 @@ def as_owed(item: Any) -> tuple[Any, ...]:
     return tuple(item.values()) if isinstance(item, dict) else tuple(item)
 
 
-def test_given_a_report_stays_gone_then_it_is_requested_daily_and_after_30_days_weekly() -> None:
+def test_a_report_that_stays_gone_is_requested_ever_less() -> None:
+    """It is requested daily, and after 30 days weekly."""
     with make_simulator() as sim:
         gone = busy_message(sim)
         sim.config.faults = gone_for([gone])
@@ -521,7 +523,8 @@ def test_given_a_report_stays_gone_then_it_is_requested_daily_and_after_30_days_
         assert not result.stream_state("message_opens")["owed"]
 
 
-def test_given_five_different_reports_are_gone_in_a_row_then_a_login_decides_to_continue() -> None:
+def test_a_login_decides_after_five_gone_reports() -> None:
+    """When five different reports are gone in a row and the login works, the sync continues."""
     account = make_account(lists=1, messages_per_list=8)
     with make_simulator(account, faults={"report_gone": {"operations": [OPENS]}}) as sim:
         result = read_here(sim, ["message_opens"], num_workers=1, skip_inactive_messages=False)
@@ -538,7 +541,8 @@ def test_given_five_different_reports_are_gone_in_a_row_then_a_login_decides_to_
     assert attempts[logins[1] - 2 * FAILURES_IN_A_ROW : logins[1]] == [OPENS] * 10
 
 
-def test_given_five_reports_and_the_login_are_gone_then_the_sync_fails_and_owes_nothing() -> None:
+def test_a_service_that_is_gone_fails_the_sync() -> None:
+    """When five reports and the login are gone, the sync fails and defers nothing."""
     account = make_account(lists=1, messages_per_list=8)
     with make_simulator(account) as sim:
         # After the login, the messages and the opens of the first message.
@@ -576,7 +580,8 @@ def test_given_an_endpoint_without_a_service_then_the_message_names_the_endpoint
     assert message.startswith(faults.SERVICE_GONE.message)
 
 
-def test_given_404_only_in_the_text_of_a_fault_then_it_is_retried_and_owed_as_a_failure() -> None:
+def test_404_in_the_text_of_a_fault_is_a_failure() -> None:
+    """It is retried and deferred, as any other fault is."""
     with make_simulator() as sim:
         message = busy_message(sim)
         sim.config.faults = {"message_404": {"message_ids": [message], "operations": [OPENS]}}
@@ -590,7 +595,8 @@ def test_given_404_only_in_the_text_of_a_fault_then_it_is_retried_and_owed_as_a_
         assert_resumes(sim, result, ["message_opens"])
 
 
-def test_given_all_reports_are_gone_but_the_login_works_then_the_sync_ends_with_all_owed() -> None:
+def test_all_reports_gone_are_all_deferred() -> None:
+    """While the login works, a sync without any report ends with all of them deferred."""
     with make_simulator(faults={"reports_gone": 1.0}) as sim:
         result = read_here(sim)
         assert result.code == 0
@@ -631,7 +637,8 @@ def test_given_one_report_is_refused_then_it_alone_fails_and_is_owed(simulated: 
         assert not difference(again, missing)
 
 
-def test_given_the_first_five_reports_of_a_list_are_refused_then_the_other_lists_are_read() -> None:
+def test_a_refused_list_leaves_the_others() -> None:
+    """After five refused reports of a list, the other lists are still read."""
     with make_simulator(make_account(messages_per_list=20)) as sim:
         busy = min(sim.account.lists(), key=lambda one: one.list_id)
         messages = [one.msg_id for one in sim.account.messages(busy)]
@@ -716,7 +723,8 @@ def test_given_lists_fail_in_several_tables_then_each_error_counts_its_own() -> 
         assert error["message"].count("(2 failed, the first being list") == 1, error["message"]
 
 
-def test_given_an_exception_in_band_on_the_second_page_then_it_is_not_the_end_of_the_rows() -> None:
+def test_an_exception_on_the_second_page_is_not_the_end() -> None:
+    """An exception in band is an error, although the page has no rows."""
     with make_simulator(faults={"ws_exception": {"operations": [SENDS], "pages": [2]}}) as sim:
         result = read_here(sim, ["message_sends"], num_workers=1)
     assert result.code == 1
@@ -781,9 +789,10 @@ def test_given_retry_after_then_nothing_is_sent_before_it() -> None:
 
 @pytest.mark.parametrize("fault", ["too_many_requests", "unavailable"])
 @pytest.mark.parametrize(("retry_after", "reported"), [(4, 0), (6, 1)])
-def test_given_a_wait_of_more_than_five_seconds_then_the_stream_is_once_called_rate_limited(
+def test_a_long_wait_is_reported_once_as_rate_limited(
     fault: str, retry_after: int, reported: int
 ) -> None:
+    """Waits of more than five seconds are reported, once for each stream."""
     operation = DECLARED["campaigns"].operation
     limited = {fault: {"operations": [operation], "times": 1}}
     with make_simulator(faults=limited, retry_after=retry_after) as sim:
@@ -992,7 +1001,7 @@ def test_given_an_empty_state_file_then_there_is_no_state(content: str, tmp_path
     assert SourceListrak.read_state(str(path)) == []
 
 
-def test_given_a_broken_state_file_when_read_then_the_command_says_so_without_a_request() -> None:
+def test_a_broken_state_file_ends_the_read_before_any_request() -> None:
     with make_simulator() as sim:
         result = read(sim, ["lists"], state={"lists": {"synced_to": "2024"}})
         assert requests(sim) == 0

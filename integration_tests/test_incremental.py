@@ -298,9 +298,10 @@ def test_lists_that_appear_are_read_since_the_start_and_lists_that_vanish_do_no_
 
 
 @pytest.mark.parametrize("table", ["message_sends", "message_opens"])
-def test_reports_that_are_gone_cost_one_retry_and_are_read_since_the_start_when_they_answer(
+def test_gone_reports_cost_one_retry_and_return_whole(
     table: str,
 ) -> None:
+    """When they answer again, they are read since the start date."""
     connection = connect(three_years(), [table])
     account = connection.service.account
     gone = {

@@ -126,9 +126,8 @@ def test_given_a_signal_then_the_last_state_is_written(
             assert set(multiset(both)) == set(multiset(truth[table])), table
 
 
-def test_given_requests_hang_when_terminated_then_the_last_state_is_written_in_whole_lines() -> (
-    None
-):
+def test_hanging_requests_do_not_cut_the_last_state() -> None:
+    """A process that is terminated while requests hang writes its last state in whole lines."""
     hanging = {"timeout": {"after": 12}}
     with make_simulator(faults=hanging) as sim, running(sim) as process:
         lines: list[bytes] = []
@@ -144,9 +143,10 @@ def test_given_requests_hang_when_terminated_then_the_last_state_is_written_in_w
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_given_a_signal_in_the_middle_of_a_page_then_no_record_that_a_state_counts_is_lost(
+def test_a_signal_in_the_middle_of_a_page_loses_no_record(
     unbuffered: str,
 ) -> None:
+    """Every record that a state counts was written before it."""
     account = make_account(
         lists=1, messages_per_list=6, recipients_per_message=4000, uniform=True, open_rate=1.0
     )
@@ -231,7 +231,8 @@ def raise_in_main_thread(*_: object) -> None:
     raise ValueError(ADDRESS) from KeyError(ADDRESS)
 
 
-def test_given_an_exception_in_the_main_thread_then_one_error_without_values_shows_where() -> None:
+def test_an_exception_in_the_main_thread_shows_where_without_values() -> None:
+    """One error names the type and the place, and nothing of a row."""
     hanging = {"timeout": {"operations": ["ReportRangeMessageContactRead"]}}
     launcher = [sys.executable, "-m", "integration_tests.test_leaving"]
     with make_simulator(faults=hanging) as sim, running(sim, launcher=launcher) as process:
@@ -292,9 +293,10 @@ def silent(answer: bytes = b"") -> Iterator[tuple[str, list[bytes]]]:
 @pytest.mark.parametrize(
     "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n<soap"], ids=["none", "part"]
 )
-def test_given_a_server_that_hangs_when_checked_with_real_patience_then_30_seconds_are_enough(
+def test_a_check_of_a_hanging_server_takes_at_most_30_seconds(
     answer: bytes,
 ) -> None:
+    """With the connector's own patience."""
     with silent(answer) as (url, received):
         began = time.monotonic()
         config = {"username": "demo", "password": "x", "endpoint": url}
@@ -306,9 +308,8 @@ def test_given_a_server_that_hangs_when_checked_with_real_patience_then_30_secon
 
 
 @pytest.mark.slow
-def test_given_a_server_that_fails_when_checked_with_real_patience_then_30_seconds_are_enough() -> (
-    None
-):
+def test_a_check_of_a_failing_server_takes_at_most_30_seconds() -> None:
+    """With the connector's own patience."""
     with make_simulator(faults={"server_error": 1.0}) as sim:
         began = time.monotonic()
         result = run("check", config=make_config(sim), timeout=60)

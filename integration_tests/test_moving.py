@@ -108,7 +108,8 @@ def test_a_contact_that_moves_to_the_only_page_is_read() -> None:
     assert not unread(stayed, connection, "subscribed_contacts")
 
 
-def test_the_proof_that_none_left_costs_two_requests_and_nothing_for_a_list_of_one_page() -> None:
+def test_the_proof_that_none_left_costs_two_requests() -> None:
+    """A list of one page needs no proof."""
     simulated, _ = list_of_contacts(120)
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE)
     outcome = connection.sync(NOON)
@@ -233,7 +234,8 @@ def test_events_that_are_recorded_late_arrive_within_the_lookback(lookback: int)
     assert bool(lost) == (lookback < 7), "with one day of lookback, late events must be missed"
 
 
-def test_the_messages_of_a_month_are_revisited_once_a_week_with_counters_and_activity() -> None:
+def test_a_month_is_revisited_once_a_week() -> None:
+    """Its messages are read with their counters and their activity."""
     account = make_account(
         lists=3,
         messages_per_list=24,

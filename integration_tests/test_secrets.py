@@ -114,9 +114,10 @@ QUICKLY = {"none", "invalid_logon", "other_fault", "truncated_xml", "text_in_res
         for fault in ("none", *sorted(FAULTS))
     ],
 )
-def test_given_any_fault_at_the_lowest_log_level_then_no_secret_and_no_row_is_printed(
+def test_no_fault_prints_a_secret_or_a_row(
     fault: str,
 ) -> None:
+    """At the lowest log level, too."""
     injected = {} if fault == "none" else {fault: {"rate": 0.6, "everywhere": True, "after": 2}}
     with make_simulator(faults=injected, password=PASSWORD) as sim:
         result = read(sim, options=["--debug"], environment={"LOG_LEVEL": "debug"})
@@ -291,7 +292,8 @@ def environment(proxy: Listener, **more: str) -> dict[str, str]:
     return {"http_proxy": url, "HTTP_PROXY": url, "no_proxy": "", "NO_PROXY": ""} | more
 
 
-def test_given_a_proxy_in_the_environment_then_it_is_used_and_its_password_is_not_printed() -> None:
+def test_a_proxy_is_used_and_its_password_not_printed() -> None:
+    """The proxy is named by the environment."""
     with make_simulator() as sim, listening(Listener(handler=Proxy)) as proxy:
         result = check(sim, environment=environment(proxy), options=["--debug"])
         assert result.connection["status"] == "SUCCEEDED"

@@ -71,7 +71,8 @@ def expected() -> dict[str, Records]:
     return records
 
 
-def test_given_the_simulated_account_when_files_are_generated_then_they_are_those_here() -> None:
+def test_the_generated_files_are_current() -> None:
+    """The files of the acceptance tests are those that the simulated account generates."""
     contents = acceptance.contents()
     stale = [
         name
@@ -102,7 +103,8 @@ def test_given_the_state_of_a_sync_when_read_again_then_nothing_old_is_returned(
     assert first_read.records("message_opens")
 
 
-def test_given_the_sample_state_when_read_then_all_that_is_new_and_not_all_that_is_old() -> None:
+def test_the_sample_state_spares_what_is_old() -> None:
+    """From the sample state, all that is new is read, and not all that is old."""
     result = read(load("sample_state.json"))
     truth = expected()
     dates = {

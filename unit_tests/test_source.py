@@ -333,7 +333,8 @@ class WrongValues(Service):
         return rows.replace("</WSContactList>", "<EnableRSS>maybe</EnableRSS></WSContactList>")
 
 
-def test_values_of_the_login_s_lists_that_were_set_to_null_are_named_in_their_records() -> None:
+def test_nulled_values_of_lists_are_named() -> None:
+    """A list's record names each value of the login that became null."""
     (record,) = [one.record for one in read(WrongValues([1]), ["lists"]) if one.record]
     assert record.meta is not None
     assert [change.field for change in record.meta.changes or []] == ["EnableRSS"]

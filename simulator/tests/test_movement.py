@@ -39,9 +39,10 @@ from simulator.tests.client import (
 
 
 @pytest.mark.parametrize("order", ["oldest", "newest", "address", "id"])
-def test_given_contacts_that_leave_while_pages_are_read_then_a_naive_reader_loses_others(
+def test_contacts_that_leave_hide_others_from_a_naive_reader(
     order: str,
 ) -> None:
+    """Contacts leave while their pages are read."""
     account = AccountConfig(
         lists=1,
         messages_per_list=0,
@@ -64,9 +65,10 @@ def test_given_contacts_that_leave_while_pages_are_read_then_a_naive_reader_lose
 
 
 @pytest.mark.parametrize("order", ["oldest", "newest", "address", "id"])
-def test_given_rows_that_are_inserted_while_pages_are_read_then_pages_repeat_but_lose_nothing(
+def test_inserted_rows_repeat_others_but_lose_none(
     order: str,
 ) -> None:
+    """Rows are inserted while their pages are read."""
     account = replace(SMALL, giant_message_opens=600)
     target = endpoint(account, page_size=20, row_order=order)
     message = next(target.account.messages(target.account.lists()[0]))

@@ -413,9 +413,10 @@ def test_five_gone_reports_in_a_row_are_gone_when_the_login_works() -> None:
 
 
 @pytest.mark.parametrize("login", [GONE, Response(500, b"", PLAIN)])
-def test_five_gone_reports_in_a_row_mean_that_the_service_is_gone_when_the_login_fails(
+def test_five_gone_reports_and_a_failed_login_end_the_sync(
     login: Response,
 ) -> None:
+    """Five reports that are gone and a login that fails mean that the service is gone."""
     service = Service(GONE, login=login)
     assert _ends_of(service, range(5)) == ["report_gone"] * 4 + ["service_gone"]
     assert service.logins == 1, "a single attempt"

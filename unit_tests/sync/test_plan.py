@@ -433,7 +433,8 @@ def test_a_deferred_list_with_a_moving_start_date_is_read_since_it_was_first_due
     assert (cohort.start, cohort.span.start) == (start, windows.wall_start(start, made.zone))
 
 
-def test_messages_that_leave_the_start_date_while_their_list_is_deferred_are_read_then() -> None:
+def test_a_deferred_list_keeps_its_old_messages() -> None:
+    """Messages that fall behind a moving start date while their list is deferred are read."""
     owed = Deferred((2,), NOW - DAY, NOW - DAY, False, NOW - 2 * DAY)
     state = completed(start_date=None)
     for day in range(5, 60, 5):
