@@ -125,7 +125,7 @@ def test_a_table_alone_equals_the_truth_and_requests_no_other_table(table: str) 
 def counted_elsewhere(table: str, report: str) -> bool:
     """Return whether the report that has the ids lacks the counter of the rows."""
     counter = declared.TABLES[table].counter
-    return counter is not None and counter not in declared.schema(report)["properties"]
+    return bool(counter) and counter not in declared.schema(report)["properties"]
 
 
 def test_the_first_nine_tables_cost_no_request_for_the_others() -> None:
