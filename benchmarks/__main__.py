@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import latency, startup, syncs, throughput
+from benchmarks import latency, schedules, startup, syncs, throughput
 from benchmarks.report import Section, Size, environment, tables, targets
 from drivers.setups import ROOT
 
@@ -21,6 +21,7 @@ SCENARIOS: Mapping[str, Callable[[Size], list[Section]]] = {
     "many-lists": latency.many_lists,
     "incremental": syncs.incremental,
     "operations": syncs.operations,
+    "schedules": schedules.run,
     "memory": syncs.memory,
     "start-up": startup.run,
 }

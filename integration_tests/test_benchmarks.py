@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import schedules
 from benchmarks.__main__ import SCENARIOS, page
 from benchmarks.measure import Figures, interleaved, medians
-from benchmarks.report import Section, Target
-from drivers.setups import ROOT
+from benchmarks.report import Section, Size, Target
+from drivers.setups import HOUR, ROOT
 
 
 @pytest.mark.slow
@@ -34,6 +35,24 @@ def test_each_reader_reads_and_each_table_is_printed(tmp_path: Path) -> None:
     assert "| ReportRangeMessageContactOpen | message_opens |" in done.stdout
     assert "| check: requests | at most 2 | 2.00 | yes |" in done.stdout
     assert list(json.loads(raw.read_text())) == ["run", *parts]
+
+
+def test_a_schedule_is_measured_with_the_tiers_and_with_the_rule_of_0_2_0() -> None:
+    config = schedules.account(Size(1, 0.03))
+    after = schedules.cost(config, HOUR, 6)
+    with schedules.rule_of_0_2_0():
+        before = schedules.cost(config, HOUR, 6)
+    assert before.new.total() >= after.new.total() > 0
+    assert sum(before.emitted.values()) > 2 * sum(after.emitted.values())
+    assert before.requests > after.requests
+
+
+@pytest.mark.parametrize("lag", [0, 3, 12])
+def test_a_lag_delays_no_event_beyond_the_second_sync_after_it_appeared(lag: int) -> None:
+    _, events, _, _, longest, missing = schedules.arrivals(Size(1, 0.4), lag)
+    assert events
+    assert missing == 0
+    assert float(str(longest)) <= 2
 
 
 def test_each_scenario_has_its_place_on_the_page() -> None:

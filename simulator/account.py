@@ -150,6 +150,8 @@ class AccountConfig:
     """Hours by which reports lag: the service shows everything as it was this long ago."""
     late_by: float = 0
     """Seconds after which an event of a message becomes visible, at most; each has its own."""
+    late_share: float = 1
+    """Share of the events that are late; the others are visible at once."""
 
     open_rate: float = 0.5
     """Opens per recipient; each third is a repeated one."""
@@ -655,6 +657,11 @@ class Account:
             "high": lambda number: 2 * number + 3,
         }
         return distort.get(self.config.counters, int)(right)
+
+    def delay(self, noise: int) -> int:
+        """Return how long after it happened an event of a message becomes visible."""
+        is_late = self.late_by and (noise >> 20 & 1023) < self.config.late_share * 1024
+        return noise % self.late_by if is_late else 0
 
     def is_settled(self, message: Message, now: int) -> bool:
         """Return whether nothing more will happen to a message."""

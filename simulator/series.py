@@ -62,7 +62,7 @@ class Events:
 
     def __init__(self, account: Account, message: Message, kind: int) -> None:
         self.count = message.counts[kind]
-        self.late_by = account.late_by
+        self.late_by, self._delay = account.late_by, account.delay
         self._recorded = account.recorded.get((message.msg_id, kind), {})
         self._steps = account.steps
         self._sent = message.sent
@@ -91,8 +91,7 @@ class Events:
 
     def is_present(self, index: int, now: int) -> bool:
         """Return whether a row happened, and was recorded, by an instant."""
-        late = self.noise(index) % self.late_by if self.late_by else 0
-        if self.raw(index) + late > now:
+        if self.raw(index) + self._delay(self.noise(index)) > now:
             return False
         recorded = self._recorded.get(index, 0)
         return recorded is not None and recorded <= now
@@ -398,7 +397,7 @@ class Stages:
 
     def is_present(self, index: int, now: int) -> bool:
         """Return whether a row happened, and was recorded, by an instant."""
-        return self.raw(index) + (self.noise(index) % self.late_by if self.late_by else 0) <= now
+        return self.raw(index) + self._account.delay(self.noise(index)) <= now
 
     def holes(self, first: int, last: int, now: int) -> Sequence[int]:
         """Return nothing."""

@@ -227,12 +227,12 @@ class SourceListrak(cdk.AbstractSource):
         known = [plan.before for plan in plans.values()]
         ages = [one.synced_to - one.newest for one in known if one.synced_to and one.newest]
         context.counts.began()
-        try:
-            with log_progress([*(stream.counts for stream in streams), context.counts], logger):
+        with log_progress([*(stream.counts for stream in streams), context.counts], logger):
+            try:
                 yield from engine.read(streams)
-        finally:
-            if warning := context.watch.warning(min(ages, default=None)):
-                logger.warning(warning)
+            finally:
+                if warning := context.watch.warning(min(ages, default=None)):
+                    logger.warning(warning)
 
     @property
     def is_reading(self) -> bool:

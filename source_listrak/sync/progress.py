@@ -117,7 +117,7 @@ class StreamCounts:
 
 @contextmanager
 def log_progress(streams: Sequence[StreamCounts], logger: logging.Logger) -> Iterator[None]:
-    """Log a line for each running stream every half minute, and a summary of each at the end."""
+    """Log each running stream every half minute; at the end, a summary of each and the sums."""
     over = threading.Event()
 
     def report() -> None:
@@ -135,6 +135,8 @@ def log_progress(streams: Sequence[StreamCounts], logger: logging.Logger) -> Ite
         thread.join()
         for counts in streams:
             logger.info(f"Summary of {counts.name}: {counts}, {counts.seconds:.1f} s")
+        rows, requests = (sum(one[name] for one in streams) for name in ("records", "requests"))
+        logger.info(f"The sync emitted {rows:,} rows and made {requests:,} requests.")
 
 
 class ZoneWatch:

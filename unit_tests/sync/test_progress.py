@@ -69,9 +69,12 @@ def test_a_sync_ends_with_a_summary_of_each_stream(caplog: pytest.LogCaptureFixt
     streams = [StreamCounts("lists"), StreamCounts("messages")]
     with log_progress(streams, logging.getLogger("test_progress")):
         streams[0].requested(is_retry=False)
+        streams[0].add(records=2000)
+        streams[1].requested(is_retry=True)
     assert caplog.messages == [
         "Summary of lists: 1 requests, 0 retries, 0.0 s",
-        "Summary of messages: 0 requests, 0 retries, 0.0 s",
+        "Summary of messages: 1 requests, 1 retries, 0.0 s",
+        "The sync emitted 2,000 rows and made 2 requests.",
     ]
 
 
