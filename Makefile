@@ -133,7 +133,7 @@ aspnet: $(READY) ## all tables through a real ASP.NET service (root: installs Mo
 analytics: $(READY) $(DBT)/.warehouses ## build the dbt package on DuckDB and Postgres, and parse its SQL in six dialects
 	@$(FIND_POSTGRES) || { apt-get update && apt-get install --yes postgresql; } > /dev/null 2>&1 \
 	  || echo 'There is no Postgres (apt-get install postgresql): the tests on it are skipped' >&2
-	DBT='$(DBT)/bin/dbt' $(PYTEST) integration_tests/test_analytics.py $(ARGS)
+	DBT='$(DBT)/bin/dbt' $(PYTEST) $(SIDE_BY_SIDE) integration_tests/test_analytics.py $(ARGS)
 
 .PHONY: browser
 browser: $(READY) $(DBT)/.ready ## open the demo's report in headless Chromium

@@ -305,7 +305,11 @@ def postgres() -> Iterator[PostgresServer]:
     server.close()
 
 
-@pytest.fixture(scope="module", params=["duckdb", "postgres"])
+# Each kind in a process of its own, so that what its tests share is built once.
+KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in ("duckdb", "postgres")]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def new_warehouse(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Warehouse]:
@@ -355,29 +359,42 @@ def models(
     return warehouse
 
 
-def _of(warehouse: Warehouse, model: str, connection: str) -> dict[tuple[Any, ...], Row]:
+def _of(
+    warehouse: Warehouse, model: str, connection: str, keys: Mapping[str, tuple[str, ...]] = KEYS
+) -> dict[tuple[Any, ...], Row]:
     """Return the rows of a model for one connection, by the columns that identify them."""
     rows = warehouse.query(f"select * from {model} where source_relation = '{connection}'")  # noqa: S608
     for row in rows:
         for name in ("completeness_id", "counted_at", "missing_since"):  # of the sync
             row.pop(name, None)
         del row["source_relation"]
-    return {tuple(row[name] for name in KEYS[model]): row for row in rows}
+    return {tuple(row[name] for name in keys[model]): row for row in rows}
 
 
-def _differences(models: Warehouse, whole: str, part: str, *, or_null: bool) -> list[str]:
+def _differences(
+    models: Warehouse,
+    whole: str,
+    part: str,
+    *,
+    or_null: bool,
+    keys: Mapping[str, tuple[str, ...]] = KEYS,
+) -> list[str]:
     """Return the values of one connection that are not those of another, or null if that may be."""
     found = []
-    for model in KEYS:
-        expected = _of(models, model, whole)
-        rows = _of(models, model, part)
+    for model in keys:
+        expected = _of(models, model, whole, keys)
+        rows = _of(models, model, part, keys)
         if not or_null:
             found += [f"{model} {key}: missing" for key in expected.keys() - rows.keys()]
         for key, row in rows.items():
+            if "email_address" in keys[model] and row["email_address"] is None:
+                continue  # it identifies no one
             if key not in expected:
                 found.append(f"{model} {key}: unexpected")
                 continue
             for name, value in row.items():
+                if name == "contact_key" and name not in keys[model]:
+                    continue
                 if value != expected[key][name] and not (or_null and value is None):
                     found.append(f"{model} {key}: {name} {value}, not {expected[key][name]}")
     return found
@@ -617,6 +634,33 @@ def test_a_table_with_one_event_for_each_key_answers_what_it_can(models: Warehou
     assert min(kept.values()) > 0
 
 
+def test_any_selection_of_streams_gives_the_right_numbers_or_none(
+    simulated: Records, tmp_path: Path
+) -> None:
+    """Of any two streams, one of these selections has the first and not the second."""
+    warehouse = DuckDB(tmp_path)
+    destination = _synced("append", simulated)
+    layouts = [Layout("whole")]
+    _write(warehouse, destination, layouts[0])
+    for bit in range(len(TABLES).bit_length()):
+        for wanted in (0, 1):
+            layout = Layout(f"selection_{bit}_{wanted}")
+            selected = [name for n, name in enumerate(TABLES) if n >> bit & 1 == wanted]
+            warehouse.load({name: destination.tables.get(name, []) for name in selected}, layout)
+            layouts.append(layout)
+    run("run", warehouse, tmp_path / "dbt", _connections(*layouts))
+    # Which id a contact has, and which kind a mail is, may be known from another stream.
+    keys = {
+        **KEYS,
+        "listrak__contact_message": ("message_id", "email_address"),
+        "listrak__contacts": ("list_id", "email_address"),
+        "listrak__links": ("conversation_id", "message_id", "link_id"),
+    }
+    for layout in layouts[1:]:
+        found = _differences(warehouse, "whole", layout.schema, or_null=True, keys=keys)
+        assert not found, (layout.schema, found[:9])
+
+
 @pytest.fixture
 def warehouse(
     new_warehouse: Callable[[str], Warehouse], request: pytest.FixtureRequest
@@ -673,7 +717,7 @@ def test_a_daily_build_reads_what_a_day_adds(
     assert updated == _everything(warehouse)
 
 
-@pytest.mark.parametrize("hours", [0, -5, 2000])
+@pytest.mark.parametrize("hours", [-5, 2000])
 def test_dates_that_are_hours_off_fail_a_test(
     warehouse: Warehouse, simulated: Records, tmp_path: Path, hours: int
 ) -> None:
@@ -688,10 +732,7 @@ def test_dates_that_are_hours_off_fail_a_test(
     destination.sync({"messages": simulated["messages"], "message_opens": moved}, now)
     warehouse.load(destination.tables, Layout("listrak"))
     command = "build --select +listrak_dates_are_hours_off"
-    if hours:
-        with pytest.raises(TransformError, match="listrak_dates_are_hours_off"):
-            run(command, warehouse, tmp_path / "dbt", {})
-    else:
+    with pytest.raises(TransformError, match="listrak_dates_are_hours_off"):
         run(command, warehouse, tmp_path / "dbt", {})
 
 
@@ -842,6 +883,7 @@ def _answers(records: Records) -> list[list[tuple[Any, ...]]]:
     return [best, [(sleeping,)], earned, [(one, bounced[one], sent[one]) for one in worst], growth]
 
 
+@pytest.mark.xdist_group("demonstrated")
 def test_the_questions_of_the_readme_have_the_simulators_answers(
     demonstrated: tuple[Warehouse, Path, Records],
 ) -> None:
@@ -851,6 +893,7 @@ def test_the_questions_of_the_readme_have_the_simulators_answers(
     assert answers == _answers(records)
 
 
+@pytest.mark.xdist_group("demonstrated")
 def test_every_column_of_every_model_and_source_is_described(
     demonstrated: tuple[Warehouse, Path, Records],
 ) -> None:

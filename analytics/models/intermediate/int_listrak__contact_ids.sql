@@ -26,19 +26,25 @@ with known as (
 
     union all
 
-    select source_relation, list_id, email_address, contact_id, max(extracted_at) as extracted_at
+    -- Where the list is not known, an address is of one message.
+    select
+        source_relation,
+        coalesce(list_id, -message_id) as list_id,
+        email_address,
+        contact_id,
+        max(extracted_at) as extracted_at
     from {{ ref('int_listrak__mail_events') }}
-    group by source_relation, list_id, email_address, contact_id
+    group by source_relation, coalesce(list_id, -message_id), email_address, contact_id
 ),
 
 ranked as (
     select
         source_relation,
-        coalesce(list_id, 0) as list_id,
+        list_id,
         email_address,
         contact_id,
         row_number() over (
-            partition by source_relation, coalesce(list_id, 0), email_address
+            partition by source_relation, list_id, email_address
             order by extracted_at desc, contact_id desc
         ) as place
     from known

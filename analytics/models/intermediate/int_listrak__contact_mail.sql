@@ -7,7 +7,7 @@ with keyed as (
     from {{ ref('int_listrak__mail_events') }} as events
     left join {{ ref('int_listrak__contact_ids') }} as ids
         on ids.source_relation = events.source_relation
-        and ids.list_id = coalesce(events.list_id, 0)
+        and ids.list_id = coalesce(events.list_id, -events.message_id)
         and ids.email_address = events.email_address
 ),
 

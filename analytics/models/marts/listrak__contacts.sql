@@ -132,11 +132,16 @@ select
     contacts.addition_method,
     contacts.last_removed_at,
     contacts.last_removal_method,
-    case when streams.has_message_sends then contacts.campaign_messages end as campaign_messages,
-    case when streams.has_conversation_sends then contacts.automated_messages end as automated_messages,
-    case when streams.has_message_bounces then contacts.campaign_bounces end as campaign_bounces,
-    case when streams.has_message_opens then contacts.campaign_opened end as campaign_opened,
-    case when streams.has_message_clicks then contacts.campaign_clicked end as campaign_clicked,
+    -- Mail is of a list by its message or conversation.
+    {%- for column, needed in [
+        ('campaign_messages', 'has_messages and streams.has_message_sends'),
+        ('automated_messages', 'has_conversations and streams.has_conversation_sends'),
+        ('campaign_bounces', 'has_messages and streams.has_message_bounces'),
+        ('campaign_opened', 'has_messages and streams.has_message_opens'),
+        ('campaign_clicked', 'has_messages and streams.has_message_clicks'),
+    ] %}
+    case when streams.{{ needed }} then contacts.{{ column }} end as {{ column }},
+    {%- endfor %}
     contacts.last_campaign_sent_at,
     contacts.last_campaign_opened_at,
     contacts.last_campaign_clicked_at
