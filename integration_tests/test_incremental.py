@@ -226,6 +226,31 @@ def test_what_failed_is_read_from_its_start_although_the_default_start_date_move
         assert not [row for row in missing if row["MsgID"] in messages], table
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"lag_hours": 3}, ["3 hours west of America/New_York"]),
+        ({"time_zone": "America/Los_Angeles"}, ["3 hours west of America/New_York"]),
+        ({"time_zone": "UTC"}, ["UTC would fit"]),
+        ({}, []),
+    ],
+)
+def test_a_lag_or_a_wrong_zone_is_a_warning_and_costs_no_freshness(
+    settings: dict[str, Any], expected: list[str]
+) -> None:
+    account = three_weeks(contacts_per_list=3000, **settings)
+    connection = connect(account, ["subscribed_contacts"], start_date="2023-12-01")
+    connection.service.config.page_size = 2500
+    connection.sync(NOON)
+    for hour in (1, 2):
+        outcome = connection.sync(NOON + hour * HOUR)
+        assert [one for one in outcome.warnings for text in expected if text in one] or not expected
+        assert len(outcome.warnings) == len(expected)
+        have = {row.get("EmailAddress") for row in connection.committed("subscribed_contacts")}
+        truth = Truth(connection.service.account).records("subscribed_contacts")
+        assert {row.get("EmailAddress") for row in truth} == have
+
+
 CHANGES = {
     "the hour that comes twice": datetime(2023, 11, 5, 6, tzinfo=timezone.utc),
     "the hour that is missing": datetime(2023, 3, 12, 7, tzinfo=timezone.utc),
