@@ -26,8 +26,10 @@ from drivers.setups import (
 )
 from simulator import AccountConfig, Move, SimulatorConfig, Truth
 from simulator.movement import come_back, leave
+from source_listrak.tables import TABLES
 
 SINCE = "2023-01-01T00:00:00Z"
+CHANGES = TABLES["list_address_changes"].operation
 
 ORDERS_AND_WORKERS = [
     pytest.param(
@@ -108,12 +110,12 @@ def test_a_contact_that_moves_to_the_only_page_is_read() -> None:
     assert not unread(stayed, connection, "subscribed_contacts")
 
 
-def test_the_proof_that_none_left_costs_two_requests() -> None:
+def test_the_proof_that_none_moved_costs_four_requests() -> None:
     """A list of one page needs no proof."""
     simulated, _ = list_of_contacts(120)
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE)
     outcome = connection.sync(NOON)
-    assert len(outcome.arguments(REMOVALS)) == 2
+    assert len(outcome.arguments(REMOVALS)) == len(outcome.arguments(CHANGES)) == 2
     pages = Counter(one["Page"] for one in outcome.arguments(CONTACTS))
     assert pages == {1: 2, 2: 2, 3: 1, 4: 1}
     small, _ = list_of_contacts(20)
@@ -121,12 +123,23 @@ def test_the_proof_that_none_left_costs_two_requests() -> None:
     assert not outcome.arguments(REMOVALS)
 
 
+@pytest.mark.parametrize("changes_per_hour", [3, 0])
+def test_a_corrected_address_costs_a_further_pass(changes_per_hour: int) -> None:
+    """Where rows are sorted by address, it moves the contacts between its two places."""
+    simulated, _ = list_of_contacts(600, seconds_per_request=150)
+    simulated.account.config.address_changes_per_list = changes_per_hour * 24 * 365
+    connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE, num_workers=1)
+    outcome = connection.sync(NOON)
+    pages = Counter(one["Page"] for one in outcome.arguments(CONTACTS))
+    assert (pages[5] > 1) == bool(changes_per_hour)
+
+
 def test_contacts_are_read_although_the_removals_are_refused() -> None:
     simulated, list_id = list_of_contacts(120, faults={"permission": {"operations": [REMOVALS]}})
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE)
     outcome = connection.sync(NOON)
     assert len(connection.committed("subscribed_contacts")) == 120
-    assert any(f"removals of list {list_id}" in warning for warning in outcome.warnings)
+    assert any(f"changes of list {list_id}" in warning for warning in outcome.warnings)
 
 
 def test_removals_that_cannot_be_read_are_requested_for_one_list_alone() -> None:

@@ -72,7 +72,7 @@ class ListrakStream(SoapStream):
         """Yield the rows of a slice that is not paged."""
         yield self.fetch_page(slice_).rows
 
-    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_changes(self, slice_: Slice) -> int | None:
         """Return None: rows of this table never disappear during a read."""
         return None
 

@@ -24,20 +24,24 @@ ANALYTICS_BATCH = 2500
 """Messages of one request for their analytics, at most (Listrak's help pages)."""
 
 
-class RecentRemovals:
-    """The contacts that left their list in the days around now.
+class RecentChanges:
+    """The contacts that left a list, or changed their address there, in the days around now.
 
-    Two days around now, so that neither the time zone nor the clock matters. A report that fails
-    for one list is not requested for the others: its retries can take minutes.
+    Either moves the contacts after them to other pages. Two days around now, so that neither the
+    time zone nor the clock matters. A report that fails for one list is not requested for the
+    others: its retries can take minutes.
     """
 
     def __init__(self, context: Context, counts: StreamCounts) -> None:
         self._context, self._counts = context, counts
-        self._report = SoapStream(TABLES["list_removals"], context.config, context.dates)
+        names = ("list_removals", "list_address_changes")
+        self._reports = [SoapStream(TABLES[name], context.config, context.dates) for name in names]
         self._is_readable = True
 
-    def fetch(self, slice_: Slice, end: datetime) -> frozenset[bytes] | None:
-        """Return what identifies all removals of a list; None where they cannot be read.
+    def fetch(self, slice_: Slice, end: datetime) -> int | None:
+        """Return a number that any further change of a list changes; None where it is unknown.
+
+        A sum of hashes, since a list can have very many removals in a day.
 
         :param end: of the window that is being read
         """
@@ -50,25 +54,31 @@ class RecentRemovals:
             "StartDate": window.start - windows.MARGIN,
             "EndDate": window.end + windows.MARGIN,
         }
-        slice_ = Slice(slice_.key, slice_.subject, arguments)
-        found, number, before = set[bytes](), 0, -1
+        slice_ = Slice(slice_.key, slice_.subject, arguments, {"ListID": slice_.key[0]})
         try:
-            # A page with nothing new is the end, in case the service repeats its last page.
-            while len(found) > before:
-                before, number = len(found), number + 1
-                request = self._report.make_request(slice_, number)
-                page = self._context.fetch(self._report, request, {}, self._counts)
-                found.update(map(orjson.dumps, page.rows))
+            return sum(sum(self._pages(report, slice_)) for report in self._reports)
         except ListrakError as error:
             # A report that is gone is about this list alone.
             self._is_readable = error.fault.action is Action.SKIP
             self._context.logger.warning(
-                f"{self._counts.name}: the removals of {slice_.label} could not be read, so, if "
+                f"{self._counts.name}: the changes of {slice_.label} could not be read, so, if "
                 "contacts left during the read, others may be missing until the list's next full "
                 f"read within a week: {error.message}"
             )
             return None
-        return frozenset(found)
+
+    def _pages(self, report: SoapStream, slice_: Slice) -> set[int]:
+        """Return a hash of each page of a report."""
+        found, number = set[int](), 1
+        while True:
+            request = report.make_request(slice_, number)
+            rows = self._context.fetch(report, request, slice_.added, self._counts).rows
+            page = sum(hash(orjson.dumps(row)) for row in rows)
+            # A page with nothing new is the end, in case the service repeats its last page.
+            if not rows or page in found:
+                return found
+            found.add(page)
+            number += 1
 
 
 class ListStream(ListrakStream):
@@ -76,7 +86,7 @@ class ListStream(ListrakStream):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._removals = RecentRemovals(self.context, self.counts)
+        self._changes = RecentChanges(self.context, self.counts)
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield the list's slice; once per cycle a full read, where rows come and go.
@@ -93,9 +103,9 @@ class ListStream(ListrakStream):
         else:
             yield self.list_slice(list_id)
 
-    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
-        """Return all removals of the days around now; None where they cannot be read."""
-        return self._removals.fetch(slice_, self.plan.end)
+    def recent_changes(self, slice_: Slice) -> int | None:
+        """Return what stands for all changes of the days around now; None where it is unknown."""
+        return self._changes.fetch(slice_, self.plan.end)
 
 
 class ReportStream(ListrakStream):
@@ -129,11 +139,17 @@ class AnalyticsStream(ListrakStream):
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a list's messages, `ANALYTICS_BATCH` messages at a time."""
-        found = slice_.arguments["MsgIDs"]
+        found, failed = slice_.arguments["MsgIDs"], list[ListrakError]()
         for first in range(0, len(found), ANALYTICS_BATCH):
             batch = found[first : first + ANALYTICS_BATCH]
-            rows = self.fetch_page(replace(slice_, arguments={"MsgIDs": batch})).rows
+            try:
+                rows = self.fetch_page(replace(slice_, arguments={"MsgIDs": batch})).rows
+            except ListrakError as error:
+                failed.append(error)  # the other batches are read all the same
+                continue
             missing = len(set(batch) - {row.get("MsgID") for row in rows})
             sentence = "a response covers only some of the messages that were requested"
             self.context.count_and_warn(self.name, self.counts, "missing", missing, sentence)
             yield rows
+        if failed:
+            raise failed[0]

@@ -1,8 +1,8 @@
 """Reads one slice page by page, by one worker or by several, while the account moves.
 
 Pages are offsets into a live query. A row that is inserted pushes those behind it to later places,
-so in page order it only repeats rows. A row that departs pulls those behind it forward, so one is
-lost at the border of a page; only contacts depart, see `SliceRead`.
+so in page order it only repeats rows. A removed row pulls later rows forward, so one is lost at a
+page boundary; only contacts leave, see `SliceRead`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ that ends before costs no request more than its pages; a longer one costs one mo
 
 PASSES_LIMIT = 3
 """A row slips through a pass when it crosses the border of a page. To be lost it has to do so in
-each pass, so every pass divides what may be missing by about the page size over the departures."""
+each pass, so every pass divides what may be missing by about the page size over the removals."""
 
 
 class PageSource(Protocol):
@@ -57,8 +57,8 @@ class PageSource(Protocol):
         """Yield the rows of a slice that is not paged."""
         ...
 
-    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
-        """Return what identifies all recent departures; None where they cannot be known."""
+    def recent_changes(self, slice_: Slice) -> int | None:
+        """Return a number that any further change of the order of rows changes; None: unknown."""
 
 
 def part_pages(workers: int) -> int:
@@ -100,14 +100,14 @@ class _Pass:
     """What was seen in one pass over the pages of a slice.
 
     :param number: 1-based
-    :param departures: those known when it began; None where rows stay, or it cannot be known
+    :param changes: those known when it began; None where rows stay, or it cannot be known
     :param keys_before: the keys of the rows by page, in the pass before
     :ivar parts: those that are being read
     :ivar pages: hashes of all pages
     """
 
     number: int = 1
-    departures: frozenset[bytes] | None = None
+    changes: int | None = None
     keys_before: Mapping[int, array[int]] = field(default_factory=dict)
     keys: dict[int, array[int]] = field(default_factory=dict)
     parts: int = 1
@@ -120,9 +120,9 @@ class _Pass:
 class SliceRead:
     """One slice being read, shared by the workers that read parts of it.
 
-    Where rows depart, all departures of the days around now are requested before and after the
-    pages: equal answers prove that no row left during the pass. Otherwise the slice is read again,
-    `PASSES_LIMIT` passes at most.
+    Where rows can leave, all changes of the days around now (removals and corrected addresses) are
+    requested before and after the pages: equal answers prove that no row moved during the pass.
+    Otherwise the slice is read again, in at most `PASSES_LIMIT` passes.
 
     :param part_pages: pages of a part that a worker keeps of a long slice
     :param divide: offers a part to an idle worker; returns whether there is one
@@ -160,7 +160,7 @@ class SliceRead:
                 part.finished_slice = yield from self._read_one_page()
                 if part.finished_slice:
                     return
-                self._pass.departures = self.source.recent_removals(self.slice)
+                self._pass.changes = self.source.recent_changes(self.slice)
             yield from self._read_part(part)
             while self._is_last_part():
                 for error in self._failed_pages.values():
@@ -258,8 +258,8 @@ class SliceRead:
     def _drop_known(self, rows: Rows, number: int) -> None:
         """Drop the rows that the pass before had on this page or around it.
 
-        So a further pass repeats no row, unless departures moved it by more than a page; 8 bytes
-        a row, kept while its list is read, are what that takes.
+        So a further pass repeats no row, unless removals moved it by more than a page. This takes
+        8 bytes a row while the list is being read.
         """
         self._pass.keys[number] = keys = _keys(rows)
         before = self._pass.keys_before
@@ -300,18 +300,17 @@ class SliceRead:
     def _is_proved(self) -> bool:
         """Return whether the slice counts as read; if not, begin the next pass."""
         ended = self._pass
-        departures = (
-            self.source.recent_removals(self.slice) if ended.departures is not None else None
-        )
-        if departures in (None, ended.departures):
+        changes = None if ended.changes is None else self.source.recent_changes(self.slice)
+        if changes in (None, ended.changes):
             return True
         if ended.number == PASSES_LIMIT:
             self.warn(
-                f"{self.slice.label}: contacts left during each of {PASSES_LIMIT} passes, so very "
-                "few others may be missing until the list's next full read, within a week."
+                f"{self.slice.label}: contacts left or changed during each of {PASSES_LIMIT} "
+                "passes, so a few others may be missing until the list's next full read within a "
+                "week."
             )
             return True
-        self._pass = _Pass(ended.number + 1, departures, keys_before=ended.keys)
+        self._pass = _Pass(ended.number + 1, changes, keys_before=ended.keys)
         self.rows = 0
         return False
 

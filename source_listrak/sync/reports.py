@@ -22,6 +22,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from source_listrak.config import ListrakConfig
+from source_listrak.soap.faults import ListrakError
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.windows import Window, to_micros
 from source_listrak.sync.windows import merge as merge_windows
@@ -111,13 +112,20 @@ class SharedReport:
     def take_rows(self, list_id: int) -> Iterator[tuple[Window | None, list[Row]]]:
         """Yield a list's windows and their rows, which are released once taken.
 
-        :raises ListrakError: the report could not be fetched
+        :raises ListrakError: at the end: the report could not be fetched in one of the windows
         """
+        failed = list[ListrakError]()
         try:
             for future in self._of_list(list_id):
-                window, _, rows = future.result()
+                try:
+                    window, _, rows = future.result()
+                except ListrakError as error:
+                    failed.append(error)
+                    continue
                 yield window, list(rows)
                 rows.clear()
+            if failed:
+                raise failed[0]
         finally:
             with self._changed:
                 self.kept.discard(list_id)

@@ -92,7 +92,7 @@ class FakeStream:
     def settle_failures(self) -> None:
         self.settled += 1
 
-    def recent_removals(self, slice_: Slice) -> frozenset[bytes] | None:
+    def recent_changes(self, slice_: Slice) -> int | None:
         return None
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
