@@ -142,7 +142,7 @@ def test_every_table_is_among_the_costs() -> None:
         (PAGE, f"over at least {READ_POLICY.seconds / 60:g} minutes"),
         (PAGE, f"in at most {PASSES_LIMIT} passes"),
         (COSTS, f"1 per {ANALYTICS_BATCH:,} messages"),
-        (ERRORS, f"contacts left during each of {PASSES_LIMIT} passes"),
+        (ERRORS, f"contacts left or changed during each of {PASSES_LIMIT} passes"),
         (ERRORS, f"Up to {DEFERRED_LIMIT:,} reports per stream"),
         (ERRORS, f"for {GONE_FOR_LONG.days} days"),
         (ERRORS, f"at least {READ_POLICY.attempts} attempts"),

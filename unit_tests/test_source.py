@@ -213,6 +213,8 @@ class Endless(Service):
             row = f"<ContactID>{number}</ContactID><AdditionDate>2026-02-20T00:00:00</AdditionDate>"
             row = f"<WSContactSubscriptionInfo>{row}</WSContactSubscriptionInfo>"
             return row if number < 4 else ""
+        if operation == "ReportRangeListContactHygiene":
+            return ""
         return super().rows(operation, ident, number)
 
 
