@@ -241,6 +241,20 @@ def test_an_error_reaches_everyone_who_needs_the_list_and_is_not_requested_again
     assert shared.fetched.qsize() == 6
 
 
+@pytest.mark.parametrize("failing", [FIRST, SECOND])
+def test_a_window_that_fails_hides_no_row_of_another(failing: Window) -> None:
+    def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:
+        if window == failing:
+            raise ListrakError(OTHER_FAULT)
+        return one_row(list_id, window)
+
+    taken = Fixture(fetch=fetch, kept=[1]).report.take_rows(1)
+    window, rows = next(taken)
+    assert (window, len(rows)) == (SECOND if failing == FIRST else FIRST, 1)
+    with pytest.raises(ListrakError):
+        next(taken)
+
+
 def test_a_list_that_failed_makes_room_when_it_is_taken() -> None:
     def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:
         if list_id == 1:
