@@ -105,10 +105,10 @@ def test_a_transport_is_used_for_many_requests_to_any_path(
 
 
 COMPRESSED = {
-    "one member": gzip.compress(BODY),
-    "several members": gzip.compress(BODY[:5000]) + gzip.compress(BODY[5000:]),
-    "an empty member": gzip.compress(b"") + gzip.compress(BODY),
-    "zeros behind it": gzip.compress(BODY) + b"\0" * 100,
+    "one member": gzip.compress(BODY, mtime=0),
+    "several members": gzip.compress(BODY[:5000], mtime=0) + gzip.compress(BODY[5000:], mtime=0),
+    "an empty member": gzip.compress(b"", mtime=0) + gzip.compress(BODY, mtime=0),
+    "zeros behind it": gzip.compress(BODY, mtime=0) + b"\0" * 100,
     "none": BODY,
 }
 
@@ -124,11 +124,11 @@ def test_a_body_is_decompressed_however_gzip_was_applied(
 @pytest.mark.parametrize(
     "compressed",
     [
-        gzip.compress(BODY)[:-20],
-        gzip.compress(BODY)[:5],
-        gzip.compress(BODY)[:-8] + b"\0" * 8,
-        gzip.compress(BODY)[:20] + b"\xff" * 30 + gzip.compress(BODY)[50:],
-        gzip.compress(BODY) + b"garbage",
+        gzip.compress(BODY, mtime=0)[:-20],
+        gzip.compress(BODY, mtime=0)[:5],
+        gzip.compress(BODY, mtime=0)[:-8] + b"\0" * 8,
+        gzip.compress(BODY, mtime=0)[:20] + b"\xff" * 30 + gzip.compress(BODY, mtime=0)[50:],
+        gzip.compress(BODY, mtime=0) + b"garbage",
     ],
     ids=["cut short", "cut in its header", "a wrong checksum", "damaged", "bytes behind it"],
 )
@@ -148,7 +148,12 @@ def test_compression_that_was_not_offered_leaves_a_body_that_is_not_xml(
 
 
 @pytest.mark.parametrize(
-    "body", [b"x" * 20_001, gzip.compress(b"x" * 10_000_000), gzip.compress(b"x" * 12_000) * 2]
+    "body",
+    [
+        b"x" * 20_001,
+        gzip.compress(b"x" * 10_000_000, mtime=0),
+        gzip.compress(b"x" * 12_000, mtime=0) * 2,
+    ],
 )
 def test_a_body_over_the_limit_is_refused(serve: Callable[[bytes], Server], body: bytes) -> None:
     server = serve(_answer(body))
