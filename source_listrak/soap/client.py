@@ -7,7 +7,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol
 
 from source_listrak.soap import faults
@@ -29,6 +29,7 @@ REPORTED_WAIT = 5.0
 """Seconds; longer waits for a 429 or 503 are reported to the caller."""
 FAILURES_IN_A_ROW = 5
 """Requests that failed permanently with no success in between: the service may be down."""
+STRAY_SPACE = "The password begins or ends with a space, which may be a mistake."
 
 # What stops the sync when it answers the login, and fails one report otherwise.
 _FOR_THE_LOGIN = {
@@ -53,12 +54,15 @@ class RetryPolicy:
 
     :param attempts: minimum attempts
     :param seconds: minimum seconds since the first; both must pass before giving up
+    :param longest: seconds since the first after which it is given up, however few attempts there
+        were: each can be silent for as long as `Limits.response_seconds`
     :param deadline: seconds since the client was made after which nothing is retried
     :param pause: seconds that all requests pause after a 429 or 503 without Retry-After
     """
 
     attempts: int = 6
     seconds: float = 120.0
+    longest: float = 1800.0
     first_wait: float = 1.0
     longest_wait: float = 64.0
     deadline: float = math.inf
@@ -75,7 +79,7 @@ class RetryPolicy:
             is_first = sum(one.fault.action is Action.SKIP for one in failures) == 1
             return self._backoff(1) if is_first else None
         is_over = len(failures) >= self.attempts and elapsed >= self.seconds
-        if last.fault.action is not Action.RETRY or is_over:
+        if last.fault.action is not Action.RETRY or is_over or elapsed >= self.longest:
             return None
         return max(self._backoff(len(failures)), last.retry_after)
 
@@ -169,7 +173,7 @@ class SoapClient:
             if outcome.fault.slows_down and wait > REPORTED_WAIT:
                 counter.waiting(wait)
             self.logger.warning(
-                f"{outcome.detail}: {outcome.fault.name}, attempt {len(failures)} failed; next in "
+                f"{outcome.detail} ({outcome.fault.name}): attempt {len(failures)} failed; next in "
                 f"{wait:.1f} s"
             )
             self.breaker.wait(wait)
@@ -199,19 +203,27 @@ class SoapClient:
         envelope = request.body
         for placeholder, value in self._credentials.items():
             envelope = envelope.replace(placeholder, value)
-        seconds = max(1.0, self._ends - self._now())
-        retry_after = 0.0
+        began, received, rows, retry_after = self._now(), "no response", 0, 0.0
+        seconds = max(1.0, self._ends - began)
         try:
             response = self.transport.post(request.url, request.headers, envelope, seconds)
+            received = f"HTTP {response.status}, {len(response.body):,} bytes"
             retry_after = min(response.retry_after, LONGEST_RETRY_AFTER)
             # Threads that parse concurrently contend for the GIL, which doubles the CPU time, and
             # each holds a tree.
             with self._parsing:
-                return _read(response, parse)
+                page = _read(response, parse)
+            rows = len(page.rows)
+            return page
         except AttemptFailed as error:
             fault, detail = error.fault, error.detail
+        finally:
+            took = self._now() - began
+            self.logger.debug(f"{request.label}: {received}, {rows:,} rows, {took:.2f} s")
         if request.subject is None:
             fault = _FOR_THE_LOGIN.get(fault, fault)
+        if fault is faults.INVALID_LOGON and self.password != self.password.strip():
+            fault = replace(fault, message=f"{fault.message} {STRAY_SPACE}")
         redacted = "" if fault.hide_detail else mask(detail, self._secrets)
         described = f"{request.label}: {redacted}" if redacted else request.label
         return DescribedFault(fault, described, retry_after)

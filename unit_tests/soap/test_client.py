@@ -16,6 +16,7 @@ from source_listrak.soap.client import (
     CHECK_POLICY,
     LONGEST_RETRY_AFTER,
     READ_POLICY,
+    STRAY_SPACE,
     Request,
     RetryPolicy,
     SoapClient,
@@ -31,7 +32,7 @@ from source_listrak.soap.faults import (
 )
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch
-from source_listrak.soap.wire import Response
+from source_listrak.soap.wire import Limits, Response
 from unit_tests.soap.pages import LISTS, OPENS, exception, fault, open_row, page
 from unit_tests.soap.test_throttle import FakeClock
 
@@ -152,7 +153,7 @@ def test_a_failing_request_is_tried_at_least_6_times_over_at_least_2_minutes(
 ) -> None:
     service = Service(Response(500, b"Internal Server Error", PLAIN))
     began = service.clock.now
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.INFO):
         error = service.error()
     assert error.fault is faults.SERVER_ERROR
     assert service.requests >= 6
@@ -160,7 +161,10 @@ def test_a_failing_request_is_tried_at_least_6_times_over_at_least_2_minutes(
     assert service.counter.retries == [False] + [True] * (service.requests - 1)
     assert f"; {service.requests} attempts)" in str(error)
     assert len(caplog.records) == service.requests - 1, "each attempt but the last is logged"
-    assert all("Opens of message 7" in record.getMessage() for record in caplog.records)
+    assert all(
+        record.getMessage().startswith("Opens of message 7: HTTP 500 (server_error): attempt ")
+        for record in caplog.records
+    )
 
 
 def test_6_attempts_are_made_however_long_each_takes() -> None:
@@ -168,6 +172,16 @@ def test_6_attempts_are_made_however_long_each_takes() -> None:
     service.transport.takes = 120.0
     assert service.error().fault is faults.TIMEOUT
     assert service.requests == 6
+
+
+def test_a_service_that_hangs_is_given_up_after_half_an_hour() -> None:
+    """Six attempts of the longest response would take an hour for each request."""
+    service = Service(AttemptFailed(faults.TIMEOUT))
+    service.transport.takes = Limits().response_seconds
+    began = service.clock.now
+    assert service.error().fault is faults.TIMEOUT
+    assert service.requests == 3
+    assert 1800 <= service.clock.now - began < 1800 + 60
 
 
 def test_a_check_gives_up_within_its_deadline_counted_from_the_start_of_the_client() -> None:
@@ -227,6 +241,8 @@ def test_waits_grow_jitter_upwards_and_are_bounded() -> None:
     [
         ([faults.TIMEOUT] * 6, 119.0, True),
         ([faults.TIMEOUT] * 5, 1000.0, True),
+        ([faults.TIMEOUT] * 2, 1799.0, True),
+        ([faults.TIMEOUT] * 2, 1800.0, False),
         ([faults.TIMEOUT] * 6, 120.0, False),
         ([faults.REPORT_GONE], 1000.0, True),
         ([faults.TIMEOUT, faults.REPORT_GONE], 0.0, True),
@@ -327,7 +343,40 @@ def test_the_service_s_text_is_shown_without_password_and_addresses() -> None:
     assert str(error).count("Opens of message 7: HTTP 500 **** Bad contact **** password ****") == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "logged"),
+    [
+        (OK, f"HTTP 200, {len(OK.body):,} bytes, 1 rows, 3.00 s"),
+        (Response(500, fault("jane@example.com")), ", 0 rows, 3.00 s"),
+        (AttemptFailed(faults.TIMEOUT), "no response, 0 rows, 3.00 s"),
+    ],
+)
+def test_each_request_is_one_line_at_the_level_debug(
+    answer: Response | Exception, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With operation, subject, page, status, bytes, rows and seconds, and no personal data."""
+    service = Service(answer, OK)
+    service.transport.takes = 3.0
+    with caplog.at_level(logging.DEBUG):
+        service.send()
+    lines = [one.getMessage() for one in caplog.records if one.levelno == logging.DEBUG]
+    assert len(lines) == service.requests
+    assert all(line.startswith("Opens of message 7: ") for line in lines)
+    assert lines[0].endswith(logged)
+    assert "@" not in caplog.text
+    assert PASSWORD not in caplog.text
+
+
 # What stops the sync
+
+
+@pytest.mark.parametrize("password", [" secret", "secret ", "se cret"])
+def test_a_refused_login_says_if_the_password_begins_or_ends_with_a_space(password: str) -> None:
+    service = Service(Response(500, fault("[InvalidLogonAttempt]")), password=password)
+    error = service.error(subject=None)
+    assert error.message is not None
+    assert error.message.endswith(STRAY_SPACE) == (password != "se cret")
+    assert "cret" not in error.message
 
 
 def test_after_a_refused_login_no_request_is_sent() -> None:
