@@ -951,7 +951,7 @@ def test_given_a_catalog_that_names_a_stream_twice_then_a_config_error_says_so()
         result = read(sim, ["lists", "messages", "lists"])
         assert requests(sim) == 0
     (error,) = result.errors
-    assert "more than once: lists" in error["message"]
+    assert "unknown or repeated: lists." in error["message"]
     assert error["failure_type"] == "config_error"
     assert result.code == 1
 

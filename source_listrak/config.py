@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import re
 from collections.abc import Mapping
@@ -238,9 +237,7 @@ class ListrakConfig(pydantic.BaseModel):
         unknown = [name for name in values if name not in known and not name.startswith("_")]
         if not unknown:
             return None
-        similar = difflib.get_close_matches(unknown[0], known, 1)
-        advice = f" Did you mean {similar[0]}?" if similar else ""
-        return f"The configuration contains unknown fields: {', '.join(unknown)}.{advice}"
+        return f"The configuration contains unknown fields: {', '.join(unknown)}."
 
     @classmethod
     def connection_specification(cls) -> dict[str, Any]:

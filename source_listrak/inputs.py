@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +78,12 @@ def selected_tables(catalog: models.ConfiguredAirbyteCatalog) -> dict[str, bool]
 
     :raises AirbyteTracedException: the catalog contains a table twice, or an unknown one
     """
-    names = Counter(item.stream.name for item in catalog.streams)
-    unknown = sorted(names.keys() - TABLES.keys())
-    if unknown:
+    names = [item.stream.name for item in catalog.streams]
+    wrong = sorted({name for name in names if name not in TABLES or names.count(name) > 1})
+    if wrong:
         raise config_error(
-            f"The catalog contains unknown streams: {', '.join(unknown)}. Refresh the "
-            "connection's schema."
-        )
-    twice = sorted(name for name, count in names.items() if count > 1)
-    if twice:
-        raise config_error(
-            f"The catalog lists these streams more than once: {', '.join(twice)}. Correct the "
-            "catalog."
+            f"The catalog contains streams that are unknown or repeated: {', '.join(wrong)}. "
+            "Refresh the connection's schema."
         )
     modes = {item.stream.name: item.sync_mode for item in catalog.streams}
     return {name: modes[name] == models.SyncMode.incremental for name in TABLES if name in modes}

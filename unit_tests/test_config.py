@@ -103,8 +103,8 @@ def test_white_space_around_the_user_name_is_dropped_and_around_a_password_kept(
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"start_dat": "x"}, "unknown fields: start_dat. Did you mean start_date?"),
-        ({"TimeZone": "UTC"}, "unknown fields: TimeZone. Did you mean time_zone?"),
+        ({"start_dat": "x"}, "unknown fields: start_dat."),
+        ({"TimeZone": "UTC"}, "unknown fields: TimeZone."),
         ({"refresh_days": 30, "list_id": [1]}, "unknown fields: refresh_days, list_id."),
     ],
 )

@@ -48,11 +48,10 @@ def build(operation: str, arguments: Arguments) -> bytes:
     :param arguments: by element name; date-times are naive wall-clock time in the account's zone
         and lose their fraction; sequences of integers are sent as an ArrayOfInt; None, or a
         `WSException` left out, is sent as nil
-    :raises ValueError: an unknown operation, an aware date-time, or wrong arguments
+    :raises KeyError: an unknown operation
+    :raises ValueError: an aware date-time, or wrong arguments
     """
-    names = _arguments().get(operation)
-    if names is None:
-        raise ValueError(f"there is no operation {operation}")
+    names = _arguments()[operation]
     given = dict.fromkeys({"WSException"}.intersection(names)) | dict(arguments)
     if given.keys() != set(names):
         raise ValueError(f"{operation} takes the arguments {', '.join(names) or 'none'}")

@@ -281,31 +281,22 @@ def _reader(column: Mapping[str, Any], dates: DateReader, path: str, is_date: bo
     if kind == "array":
         items = column["items"]
         return _array(_reader(items, dates, path, is_date=False), items.get("properties", ()))
-    if kind == "string" and column.get("format") != "date-time":
-        return _string(dates.date_text if is_date else None)
-    pattern, convert = _CONVERT.get(kind, (None, dates.date_time))
+    is_text = kind == "string" and column.get("format") != "date-time"
+    convert_text = dates.date_text if is_date else str
+    pattern, convert = _CONVERT.get(kind, (None, convert_text if is_text else dates.date_time))
 
     def read(element: etree._Element, _: list[str]) -> Any:
         if len(element):
             raise ValueError
-        text = (element.text or "").strip(_XML_SPACE)
+        text = element.text or ""
+        if is_text:
+            return convert(text) if text or not _is_nil(element) else None
+        text = text.strip(_XML_SPACE)
         if not text and "null" in types:
             return None
         if pattern and not pattern.fullmatch(text):
             raise ValueError
         return convert(text)
-
-    return read
-
-
-def _string(convert: Callable[[str], str | None] | None) -> _Read:
-    def read(element: etree._Element, _: list[str]) -> str | None:
-        if len(element):
-            raise ValueError
-        text = element.text
-        if not text:
-            return None if _is_nil(element) else ""
-        return convert(text) if convert else text
 
     return read
 

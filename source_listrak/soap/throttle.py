@@ -147,8 +147,6 @@ class Throttle:
 
     def speed_up(self) -> None:
         """Count a success: one round of successes raises the limit by one."""
-        if self._limit >= self._workers:
-            return
         with self._changed:
             self._limit = min(float(self._workers), self._limit + 1 / self._limit)
             self._changed.notify()

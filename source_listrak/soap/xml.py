@@ -10,7 +10,6 @@ import codecs
 import re
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from itertools import accumulate
 from typing import Any, TypeVar
 
 from lxml import etree
@@ -20,8 +19,6 @@ from source_listrak.soap.faults import AttemptFailed, Fault
 
 T = TypeVar("T")
 
-MAX_DEPTH = 256
-"""Elements within elements, libxml2's own limit below 10 MB. A correct response has 7 levels."""
 MAX_MARKUP = 2**21
 """Tags and attributes of one response, which bound its tree to 400 MB, and references in one that
 must be repaired, which bound the time. 50,000 messages have as many tags; a page of 2,500 events
@@ -157,14 +154,16 @@ def _prolog_end(data: bytes) -> int:
 def _tree(
     data: bytes, name: str, take: Callable[[Iterable[etree._Element]], T]
 ) -> tuple[etree._Element, T] | None:
-    """Return the root and what was taken, None for what is not well-formed or nested too deeply."""
+    """Return the root and what was taken, None for what is not well-formed.
+
+    libxml2 limits how deeply elements are nested.
+    """
     if doctype := _DOCTYPE.match(data, _prolog_end(data)):
         if doctype[1].lower() == b"html" and not doctype[2]:
             raise _unreadable(faults.HTML_PAGE, data)
         raise AttemptFailed(faults.REFUSED_XML, "the response contains a document type")
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
         raise _too_large()
-    is_huge = len(data) > _HUGE
     # By default lxml loads nothing from elsewhere.
     options: dict[str, Any] = {
         "encoding": "utf-8",
@@ -172,7 +171,7 @@ def _tree(
         "remove_comments": True,
         "remove_pis": True,
         "collect_ids": False,
-        "huge_tree": is_huge,
+        "huge_tree": len(data) > _HUGE,
     }
     try:
         if len(data) > _LARGE:
@@ -186,12 +185,7 @@ def _tree(
         if getattr(error, "code", None) == etree.ErrorTypes.ERR_NO_MEMORY:
             raise MemoryError from None
         return None
-    return None if root is None or (is_huge and _depth(root) > MAX_DEPTH) else (root, taken)
-
-
-def _depth(root: etree._Element) -> int:
-    events = etree.iterwalk(root, events=("start", "end"))
-    return max(accumulate(1 if event == "start" else -1 for event, _ in events))
+    return None if root is None else (root, taken)
 
 
 # Forbidden characters

@@ -56,9 +56,6 @@ NOT_ENVELOPES: dict[str, bytes] = {
     "an unbound prefix": page(OPENS, open_row()).replace(b"WSContactOpen", b"secret:WSContactOpen"),
     "a byte that is not UTF-8 in a tag": page(OPENS, open_row()).replace(b"tID>c", b"\xff>c"),
     "deep nesting": page(OPENS, "<x>" * 400 + "</x>" * 400),
-    "deep nesting in a huge response": page(
-        OPENS, open_row(contact="x" * 11_000_000) + "<x>" * 400 + "</x>" * 400
-    ),
     "very deep nesting": b"<x>" * 1_000_000,
     "a NUL first": b"\0" + page(OPENS, open_row())[:-30],
 }
