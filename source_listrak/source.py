@@ -214,7 +214,7 @@ class SourceListrak(cdk.AbstractSource):
     ) -> Iterator[models.AirbyteMessage]:
         config, logger, breaker = context.config, context.logger, context.client.breaker
         list_ids = sorted(row["ListID"] for row in lists)
-        reports = make_reports(config, plans, list_ids, context.report_of, logger)
+        reports = make_reports(config, plans, list_ids, context.report_of)
         for report in reports.values():
             breaker.on_trip(report.release)
         engine = Engine(config.num_workers, breaker, logger, self._settings.state_interval)

@@ -88,6 +88,11 @@ class Table:
         return columns.get(self.sliced_by, "ListID")
 
     @property
+    def counters(self) -> set[str]:
+        """The counters of the parent that say how much there is to read."""
+        return {self.counter, self.expected_rows} - {""}
+
+    @property
     def report(self) -> str:
         """The report that contains the rows of this table, or what it is sliced by; empty: none."""
         reports = {"report": self.name, "batch": "messages"}
@@ -182,14 +187,6 @@ _ALL = (
            ("ListID", "MessageID", "ContactID", "AbuseDate"), "AbuseDate"),
 )
 # fmt: on
-
-COUNTERS: Mapping[str, tuple[str, ...]] = {
-    "messages": ("OpenCount", "ReadCount", "ClickCount", "RemoveCount", "DeliverCount"),
-    "message_deliveries": ("BounceCount",),
-    "conversations": ("OpenCount", "ReadCount", "RemoveCount"),
-    "conversation_deliveries": ("SendCount", "BounceCount"),
-}
-"""The counters of each report that say how much there is to read of what its rows represent."""
 
 TABLES: Mapping[str, Table] = {table.name: table for table in _ALL}
 """All tables by name, in the order in which they are listed and read."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from source_listrak.config import ListrakConfig
 from source_listrak.source import Settings, SourceListrak
 from source_listrak.sync.windows import Window, merge
-from source_listrak.tables import COUNTERS, TABLES
+from source_listrak.tables import TABLES
 
 
 @dataclass
@@ -58,10 +58,13 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     windows = merge([Window.of(config.since(now), now, config.zone)])
     context, lists = SourceListrak(settings).connect(config, settings.read_policy, logger)
     fetch = context.report_of(TABLES["messages"])
+    counters = set[str]().union(
+        *(table.counters for table in TABLES.values() if table.report == "messages")
+    )
     found = {}
     for list_id in sorted(row["ListID"] for row in lists):
         rows = [row for window in windows for row in fetch(list_id, window)]
-        counted = (row.get(name, 0) for row in rows for name in COUNTERS["messages"])
+        counted = (row.get(name, 0) for row in rows for name in counters)
         found[list_id] = len(rows) + sum(counted)
     return found
 

@@ -6,11 +6,10 @@ there are workers.
 
 from __future__ import annotations
 
-import logging
 import threading
 from array import array
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from source_listrak.soap.faults import ListrakError
 from source_listrak.sync.plan import StreamPlan
 from source_listrak.sync.windows import Window, to_micros
 from source_listrak.sync.windows import merge as merge_windows
-from source_listrak.tables import COUNTERS, TABLES, Table
+from source_listrak.tables import TABLES, Table
 
 Row = dict[str, Any]
 
@@ -73,8 +72,6 @@ class SharedReport:
     :param kept: the lists whose rows a selected table will take; only those are kept, until then
     :param columns: the names of the ID, of the date (empty: there is none), and of the counters
     :param ahead: lists that are fetched ahead, and lists whose rows may wait to be taken
-    :param on_complete: called when the last list is fetched, with the number of rows ("all") and
-        of those of which each counter is not zero
     """
 
     fetch: Callable[[int, Window | None], list[Row]]
@@ -84,14 +81,10 @@ class SharedReport:
     columns: Sequence[str]
     ahead: int
     executor: Executor
-    on_complete: Callable[[Mapping[str, int]], None] = lambda tally: None
-    _tally: Counter[str] = field(default_factory=Counter, init=False)
     _futures: dict[int, list[Future[_Fetched]]] = field(default_factory=dict, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _goal: int = field(default=0, init=False)
     """How many lists are needed now, or soon."""
-    _out: int = field(default=0, init=False)
-    """Requests that have not succeeded yet."""
     _waiting: int = field(default=0, init=False)
     """Lists whose rows are fetched, or being fetched, and not taken yet."""
     _is_released: bool = field(default=False, init=False)
@@ -152,24 +145,15 @@ class SharedReport:
                 if self._waiting >= self.ahead and not self._is_released:
                     break
                 self._waiting += 1
-            windows = self.windows(list_id)
-            self._out += len(windows)
             self._futures[list_id] = [
-                self.executor.submit(self._read, list_id, window) for window in windows
+                self.executor.submit(self._read, list_id, window)
+                for window in self.windows(list_id)
             ]
         self._changed.notify_all()
 
     def _read(self, list_id: int, window: Window | None) -> _Fetched:
-        rows, width = self.fetch(list_id, window), len(self.columns)
+        rows = self.fetch(list_id, window)
         numbers = _packed(rows, *self.columns)
-        with self._changed:
-            self._tally["all"] += len(numbers) // width
-            for place, counter in enumerate(self.columns[2:], 2):
-                self._tally[counter] += sum(map(bool, numbers[place::width]))
-            self._out -= 1
-            is_complete = len(self._futures) == len(self.list_ids) and not self._out
-        if is_complete:
-            self.on_complete(self._tally)
         return _Fetched(window, numbers, rows if list_id in self.kept else [])
 
 
@@ -178,7 +162,6 @@ def make_reports(
     plans: Mapping[str, StreamPlan],
     list_ids: Sequence[int],
     report_of: Callable[[Table], Callable[[int, Window | None], list[Row]]],
-    logger: logging.Logger,
 ) -> dict[str, SharedReport]:
     """Return the shared reports that the selected tables need, by table.
 
@@ -198,15 +181,15 @@ def make_reports(
     reports = {}
     for name, tables in readers.items():
         table, plan = TABLES[name], plans.get(name)
+        counters = sorted(set[str]().union(*(one.counters for one in tables)))
         reports[name] = SharedReport(
             report_of(table),
             partial(_windows, table, [(one, plans[one.name]) for one in tables]),
             list_ids,
             kept=set(plan.lists_to_read(plan.list_ids(list_ids))) if plan else set(),
-            columns=(table.key[-1], table.cursor or "", *COUNTERS[name]),
+            columns=(table.key[-1], table.cursor or "", *counters),
             ahead=config.num_workers,
             executor=executor,
-            on_complete=partial(_log_found, logger, name, tables),
         )
     return reports
 
@@ -224,23 +207,6 @@ def _windows(
     if report.ranged:
         return merge_windows(needed)
     return [None] if needed else []
-
-
-def _log_found(
-    logger: logging.Logger, report: str, tables: Sequence[Table], tally: Mapping[str, int]
-) -> None:
-    """Log about how many requests a sync makes for what a report contains."""
-    tables = [
-        one
-        for one in tables
-        if one.report == report and one.sliced_by in ("message", "conversation")
-    ]
-    if tables and tally["all"]:
-        # Two for each: a page of rows, and the empty page that ends them.
-        requests = 2 * sum(tally.get(table.counter, tally["all"]) for table in tables)
-        logger.info(
-            f"Found {tally['all']:,} {report}; reading them takes about {requests:,} requests."
-        )
 
 
 def micros_of(date: str | None) -> int:

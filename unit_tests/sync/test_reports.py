@@ -267,19 +267,6 @@ def test_a_list_that_failed_makes_room_when_it_is_taken() -> None:
     assert [len(rows) for _, rows in shared.report.take_rows(2)] == [1, 1]
 
 
-def test_what_was_found_is_counted_once_all_lists_are_fetched() -> None:
-    def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:
-        return [row(1, OpenCount=3, ClickCount=0), row(2)]
-
-    tallies: list[Mapping[str, int]] = []
-    with ThreadPoolExecutor(3) as executor:
-        shared = Fixture(fetch=fetch, executor=executor, on_complete=tallies.append)
-        shared.idents(7)
-        assert tallies == []
-        shared.idents(10)
-    assert tallies == [{"all": 40, "OpenCount": 40, "ClickCount": 20}]
-
-
 @given(
     st.integers(1, 4),
     st.sets(st.integers(1, 30)),
