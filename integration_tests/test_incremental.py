@@ -231,7 +231,7 @@ def test_what_failed_is_read_from_its_start_although_the_default_start_date_move
     [
         ({"lag_hours": 3}, ["3 hours west of America/New_York"]),
         ({"time_zone": "America/Los_Angeles"}, ["3 hours west of America/New_York"]),
-        ({"time_zone": "UTC"}, ["UTC would fit"]),
+        ({"time_zone": "UTC"}, ["in the future of the configured time zone"]),
         ({}, []),
     ],
 )

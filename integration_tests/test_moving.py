@@ -398,9 +398,7 @@ def test_no_click_is_lost_when_a_message_leaves_a_moving_start_date() -> None:
         pytest.param("America/New_York", False, marks=pytest.mark.slow),
     ],
 )
-def test_a_wrong_zone_loses_nothing_and_a_warning_names_one_that_would_fit(
-    zone: str, warns: bool
-) -> None:
+def test_a_wrong_zone_loses_nothing_and_causes_a_warning(zone: str, warns: bool) -> None:
     june = datetime(2023, 6, 1, tzinfo=timezone.utc)
     account = make_account(
         lists=1,
@@ -418,14 +416,10 @@ def test_a_wrong_zone_loses_nothing_and_a_warning_names_one_that_would_fit(
     connection = Connection(
         simulated, tables, start_date="2023-05-31", time_zone=zone, lookback_days=1
     )
-    found = []
     for hours in range(0, 72, 7):
         outcome = connection.sync(june + 15 * DAY + timedelta(hours=hours))
         warnings = [one for one in outcome.warnings if "time zone" in one]
         assert len(warnings) == warns
-        assert not warns or " would fit" in warnings[0]
-        found += warnings
-    assert any("America/New_York would fit" in one for one in found) == warns
     for table in tables:
         truth = map(seen_in(zone), Truth(simulated.account).records(table))
         assert not unread(truth, connection, table), table

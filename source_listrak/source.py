@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
@@ -111,6 +112,7 @@ class SourceListrak(cdk.AbstractSource):
         parsed, now = ListrakConfig.parse(config), self._settings.now()
         parsed.since(now)
         context, lists = self.connect(parsed, self._settings.check_policy, logger)
+        logger.info(f"The user can see {len(lists):,} of the lists to replicate.")
         fetch, end = context.report_of(TABLES["messages"]), wall_end(now, parsed.zone)
         pool = ThreadPoolExecutor(parsed.num_workers)
         tried = []
@@ -190,19 +192,23 @@ class SourceListrak(cdk.AbstractSource):
         states, now = inputs.states_by_stream(state or []), self._settings.now()
         since = parsed.since(now)
         context, lists = self.connect(parsed, self._settings.read_policy, logger)
-        plans, is_zone_new = {}, False
+        plans, remarks = {}, defaultdict[str, list[str]](list)
         for name, is_incremental in selected.items():
             before, remark = load(states.get(name, {}), name)
-            plans[name], remarks = make_plan(before, parsed, now, incremental=is_incremental)
-            for line in filter(None, [remark, *remarks]):
-                logger.info(f"{name}: {line}")
-                is_zone_new |= line.startswith(ZONE_CHANGED)
-        if is_zone_new:
+            plans[name], found = make_plan(before, parsed, now, incremental=is_incremental)
+            for line in filter(None, [remark, *found]):
+                remarks[line].append(name)
+        for line, names in remarks.items():
+            logger.info(f"{', '.join(names)}: {line}")
+        if any(line.startswith(ZONE_CHANGED) for line in remarks):
             logger.warning(
                 "The time zone was changed. Refresh the data of all streams with dates: until "
                 "then, rows with the old dates remain, and with Append + Deduped, they win."
             )
         origin = "start_date" if parsed.start_date else "the default, one year before the sync"
+        synced = [plan.before.synced_to for plan in plans.values()]
+        if all(synced):
+            since, origin = min(filter(None, synced)), "the last sync"
         logger.info(
             f"Reading {len(lists):,} lists since {since:%Y-%m-%d %H:%M} UTC ({origin}), with dates "
             f"in {parsed.time_zone} and at most {parsed.num_workers} requests at a time."
@@ -226,7 +232,7 @@ class SourceListrak(cdk.AbstractSource):
         self._breaker = breaker
         known = [plan.before for plan in plans.values()]
         ages = [one.synced_to - one.newest for one in known if one.synced_to and one.newest]
-        context.counts.began()
+        context.counts.is_running = True
         with log_progress([*(stream.counts for stream in streams), context.counts], logger):
             try:
                 yield from engine.read(streams)

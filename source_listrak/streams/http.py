@@ -176,23 +176,15 @@ class Context:
         key = frozenset(stream.primary_key)
         keyless = sum(not row.keys() >= key for row in page.rows)
         warn = partial(self.count_and_warn, stream.name, counts)
-        warn(
-            "invalid_characters",
-            page.invalid_characters,
-            "removed or replaced characters of a response that XML 1.0 does not allow or that "
-            "could not be decoded",
-        )
-        warn(
-            "wrong_values",
-            sum(wrong.values()),
-            f"{', '.join(wrong)} contained values of the wrong type, which were set to null",
-        )
-        warn(
-            "keyless_rows",
-            keyless,
+        characters = "characters that could not be decoded or that XML forbids were repaired"
+        warn("invalid_characters", page.invalid_characters, characters)
+        values = f"{', '.join(wrong)} contained values of the wrong type, which were set to null"
+        warn("wrong_values", sum(wrong.values()), values)
+        merged = (
             "rows without a column of their key were emitted, which a destination may merge or "
-            "repeat",
+            "repeat"
         )
+        warn("keyless_rows", keyless, merged)
         return page
 
     def count_and_warn(

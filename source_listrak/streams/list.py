@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from functools import cached_property
 
 import orjson
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
-from source_listrak.streams.http import Context, SoapStream
+from source_listrak.streams.http import SoapStream
 from source_listrak.sync import windows
-from source_listrak.sync.progress import StreamCounts
 from source_listrak.sync.reader import Rows
 from source_listrak.sync.reports import micros_of
 from source_listrak.sync.slices import Slice
@@ -24,69 +22,11 @@ ANALYTICS_BATCH = 2500
 """Messages of one request for their analytics, at most (Listrak's help pages)."""
 
 
-class RecentChanges:
-    """The contacts that left a list, or changed their address there, in the days around now.
-
-    Either moves the contacts after them to other pages. Two days around now, so that neither the
-    time zone nor the clock matters. A report that fails for one list is not requested for the
-    others: its retries can take minutes.
-    """
-
-    def __init__(self, context: Context, counts: StreamCounts) -> None:
-        self._context, self._counts = context, counts
-        names = ("list_removals", "list_address_changes")
-        self._reports = [SoapStream(TABLES[name], context.config, context.dates) for name in names]
-        self._is_readable = True
-
-    def fetch(self, slice_: Slice, end: datetime) -> int | None:
-        """Return a number that any further change of a list changes; None where it is unknown.
-
-        A sum of hashes, since a list can have very many removals in a day.
-
-        :param end: of the window that is being read
-        """
-        if not self._is_readable:
-            return None
-        zone, now = self._context.config.zone, self._context.now()
-        window = windows.Window.of(min(end, now), now, zone)
-        arguments = {
-            "ListID": slice_.key[0],
-            "StartDate": window.start - windows.MARGIN,
-            "EndDate": window.end + windows.MARGIN,
-        }
-        slice_ = Slice(slice_.key, slice_.subject, arguments, {"ListID": slice_.key[0]})
-        try:
-            return sum(sum(self._pages(report, slice_)) for report in self._reports)
-        except ListrakError as error:
-            # A report that is gone is about this list alone.
-            self._is_readable = error.fault.action is Action.SKIP
-            self._context.logger.warning(
-                f"{self._counts.name}: the changes of {slice_.label} could not be read, so, if "
-                "contacts left during the read, others may be missing until the list's next full "
-                f"read within a week: {error.message}"
-            )
-            return None
-
-    def _pages(self, report: SoapStream, slice_: Slice) -> set[int]:
-        """Return a hash of each page of a report."""
-        found, number = set[int](), 1
-        while True:
-            request = report.make_request(slice_, number)
-            rows = self._context.fetch(report, request, slice_.added, self._counts).rows
-            page = sum(hash(orjson.dumps(row)) for row in rows)
-            # A page with nothing new is the end, in case the service repeats its last page.
-            if not rows or page in found:
-                return found
-            found.add(page)
-            number += 1
-
-
 class ListStream(ListrakStream):
     """Rows of one list: all of them, or those of a span of dates."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._changes = RecentChanges(self.context, self.counts)
+    _is_changes_readable = True
+    """Cleared when a report of changes fails: its retries, for each list again, take minutes."""
 
     def slices_of(self, list_id: int) -> Iterable[Slice]:
         """Yield the list's slice; once per cycle a full read, where rows come and go.
@@ -103,9 +43,48 @@ class ListStream(ListrakStream):
         else:
             yield self.list_slice(list_id)
 
+    @cached_property
+    def _reports_of_changes(self) -> list[SoapStream]:
+        tables = TABLES["list_removals"], TABLES["list_address_changes"]
+        return [SoapStream(table, self.config, self.context.dates) for table in tables]
+
     def recent_changes(self, slice_: Slice) -> int | None:
-        """Return what stands for all changes of the days around now; None where it is unknown."""
-        return self._changes.fetch(slice_, self.plan.end)
+        """Return a number that any further change of a list changes; None where it is unknown.
+
+        The contacts that left a list, or changed their address there, move those after them to
+        other pages. Two days around now, so that neither the time zone nor the clock matters. A
+        sum of hashes, since a list can have very many removals in a day.
+        """
+        if not self._is_changes_readable:
+            return None
+        now, list_id = self.context.now(), {"ListID": slice_.key[0]}
+        window = windows.Window.of(min(self.plan.end, now), now, self.config.zone)
+        span = {"StartDate": window.start - windows.MARGIN, "EndDate": window.end + windows.MARGIN}
+        slice_ = Slice(slice_.key, slice_.subject, list_id | span, list_id)
+        try:
+            return sum(sum(self._pages(report, slice_)) for report in self._reports_of_changes)
+        except ListrakError as error:
+            # A report that is gone is about this list alone.
+            self._is_changes_readable = error.fault.action is Action.SKIP
+            self.context.logger.warning(
+                f"{self.name}: the changes of {slice_.label} could not be read, so, if "
+                "contacts left during the read, others may be missing until the list's next full "
+                f"read within a week: {error.message}"
+            )
+            return None
+
+    def _pages(self, report: SoapStream, slice_: Slice) -> set[int]:
+        """Return a hash of each page of a report."""
+        found, number = set[int](), 1
+        while True:
+            request = report.make_request(slice_, number)
+            rows = self.context.fetch(report, request, slice_.added, self.counts).rows
+            page = sum(hash(orjson.dumps(row)) for row in rows)
+            # A page with nothing new is the end, in case the service repeats its last page.
+            if not rows or page in found:
+                return found
+            found.add(page)
+            number += 1
 
 
 class ReportStream(ListrakStream):

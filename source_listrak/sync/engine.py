@@ -266,7 +266,7 @@ class SliceCursor(Cursor, PartitionGenerator):
 
         :raises AirbyteTracedException: at the end, if a slice failed: one for each stream
         """
-        self._stream.counts.began()
+        self._stream.counts.is_running = True
         try:
             yield from self._partitions()
         except Exception as error:
@@ -347,7 +347,7 @@ class SliceCursor(Cursor, PartitionGenerator):
         counts.add(failed=1)
         is_first = not self._ledger.is_lasting(slice_.key) and counts.is_first("incomplete")
         self._engine.logger.warning(
-            f"{name}: {slice_.label} failed permanently: {failed.error.message}"
+            f"{name}: {slice_.label} could not be read: {failed.error.message}"
             + (" The stream continues and will be marked incomplete." if is_first else "")
         )
 
@@ -404,7 +404,7 @@ class SliceCursor(Cursor, PartitionGenerator):
 
     def ensure_at_least_one_state_emitted(self) -> None:
         """Emit the last state; the CDK calls this on its main thread, also after failures."""
-        self._stream.counts.ended()
+        self._stream.counts.is_running = False
         self._engine.repository.emit_message(
             output.state_message(self._stream.table.name, self.state)
         )

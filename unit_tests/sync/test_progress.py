@@ -46,16 +46,6 @@ def test_a_summary_names_only_what_there_was() -> None:
     )
 
 
-def test_a_stream_runs_from_its_beginning_to_its_end() -> None:
-    counts = StreamCounts("message_opens")
-    assert (counts.is_running, counts.seconds) == (False, 0.0)
-    counts.began()
-    assert counts.is_running
-    counts.ended()
-    assert not counts.is_running
-    assert counts.seconds == counts.seconds >= 0.0
-
-
 def test_workers_that_wait_together_for_a_rate_limit_are_reported_once() -> None:
     waits: list[float] = []
     counts = StreamCounts("message_opens", waits.append)
@@ -72,8 +62,8 @@ def test_a_sync_ends_with_a_summary_of_each_stream(caplog: pytest.LogCaptureFixt
         streams[0].add(records=2000)
         streams[1].requested(is_retry=True)
     assert caplog.messages == [
-        "Summary of lists: 1 requests, 0 retries, 0.0 s",
-        "Summary of messages: 1 requests, 1 retries, 0.0 s",
+        "Summary of lists: 1 requests, 0 retries",
+        "Summary of messages: 1 requests, 1 retries",
         "The sync emitted 2,000 rows and made 2 requests.",
     ]
 
@@ -125,13 +115,12 @@ def test_dates_up_to_an_hour_ahead_are_no_matter() -> None:
     assert warning(-timedelta(days=900), timedelta(minutes=59)) is None
 
 
-def test_dates_further_ahead_name_the_nearest_zone_that_would_fit() -> None:
+def test_dates_further_ahead_are_a_warning() -> None:
     # New York is at UTC-5: an account in UTC has dates up to five hours ahead.
     found = warning(timedelta(hours=4.9), timedelta(hours=2))
     assert found is not None
     assert "4.9 hours" in found
     assert "America/New_York" in found
-    assert "UTC would fit" in found
 
 
 def test_what_happens_during_a_long_sync_is_no_matter() -> None:
@@ -150,16 +139,10 @@ def test_dates_at_the_ends_of_the_calendar_break_nothing(zone: str, date: str) -
     assert (watch.warning(None) is None) == date.startswith("0001")
 
 
-def test_where_no_zone_would_fit_none_is_named() -> None:
-    found = warning(timedelta(days=3))
-    assert found is not None
-    assert "check it" in found
-
-
 def test_a_date_at_the_end_of_the_calendar_is_reported_like_any_other() -> None:
     watch = ZoneWatch(NEW_YORK, lambda: NOW)
     watch.see("message_opens", [{"OpenDate": "9999-12-31T23:59:59.999999Z"}], "OpenDate")
-    assert "check it" in (watch.warning(None) or "")
+    assert "probably wrong" in (watch.warning(None) or "")
 
 
 @pytest.mark.parametrize(
