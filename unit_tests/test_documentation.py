@@ -173,7 +173,7 @@ def test_the_messages_of_every_kind_are_found() -> None:
     assert {
         "it must be an IANA time zone such as America/New_York",  # an invalid option
         "These streams did not sync completely",  # the error of a sync
-        "The stream continues and will be marked incomplete",  # a warning
+        "Later cases are only counted in the summary",  # a warning
         "which is probably wrong",  # a warning that a function returns
     } <= found
 

@@ -17,6 +17,3 @@ CLASSES: dict[SlicedBy, type[ListrakStream]] = {
     "message": MessageStream,
     "conversation": MessageStream,
 }
-
-
-__all__ = ["CLASSES"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from airbyte_cdk import (
@@ -35,6 +36,7 @@ from source_listrak.sync.progress import StreamCounts
 from source_listrak.sync.reader import PageSource, Part, SliceRead, part_pages
 from source_listrak.sync.slices import FailedSlice, Slice
 from source_listrak.sync.state import DEFERRED_LIMIT
+from source_listrak.tables import schema
 
 
 class SyncFailed(AirbyteTracedException):
@@ -50,27 +52,19 @@ class SlicedStream(PageSource, Protocol):
     @property
     def primary_key(self) -> list[str]:
         """The columns of the key."""
-        ...
 
     @property
     def newest(self) -> datetime | None:
         """The date of the newest row seen in this sync."""
-        ...
-
-    def get_json_schema(self) -> Mapping[str, Any]:
-        """Return the table's JSON schema."""
-        ...
 
     def settle_failures(self) -> None:
         """Let the login decide whether the service is down, if the last requests failed."""
 
     def list_ids(self) -> list[int]:
         """Return the lists of this sync, ascending; (0,) for the whole account."""
-        ...
 
     def stream_slices(self) -> Iterable[Slice | FailedSlice]:
         """Yield what this sync reads: what is deferred first, then ascending by key."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +118,15 @@ class Engine:
         except AirbyteTracedException as error:
             if not incomplete:
                 raise
-            raise self._sync_failed(incomplete, error) from None
+            stopped = self.breaker.error
+            raise SyncFailed(
+                message=f"These streams did not sync completely: {', '.join(incomplete)}. See the "
+                "error reported for each stream.",
+                internal_message=error.internal_message,
+                failure_type=stopped.failure_type
+                if stopped
+                else models.FailureType.transient_error,
+            ) from None
         finally:
             # However the sync ended, no worker may send another request, and no thread may wait
             # for a reader that is gone.
@@ -132,15 +134,6 @@ class Engine:
             self.breaker.interrupt()
             for cursor in cursors:
                 cursor.slots.stop(abandon=True)
-
-    def _sync_failed(self, streams: Sequence[str], error: AirbyteTracedException) -> SyncFailed:
-        stopped = self.breaker.error
-        return SyncFailed(
-            message=f"These streams did not sync completely: {', '.join(streams)}. See the error "
-            "reported for each stream.",
-            internal_message=error.internal_message,
-            failure_type=stopped.failure_type if stopped else models.FailureType.transient_error,
-        )
 
 
 class SliceSlots:
@@ -258,8 +251,8 @@ class SliceCursor(Cursor, PartitionGenerator):
         """Return the stream as the CDK's concurrent source reads it."""
         table, logger = self._stream.table, self._engine.logger
         field = CursorField(table.cursor) if table.cursor else None
-        schema, key = self._stream.get_json_schema, self._stream.primary_key
-        return DefaultStream(self, table.name, schema, key, field, logger, self)
+        json_schema, key = partial(schema, table.name), self._stream.primary_key
+        return DefaultStream(self, table.name, json_schema, key, field, logger, self)
 
     def generate(self) -> Iterable[Partition]:
         """Yield a partition for each slice that is not done yet, as slots become free.
@@ -345,10 +338,8 @@ class SliceCursor(Cursor, PartitionGenerator):
         if self._engine.breaker.error is not None:
             return  # stopped, not failed
         counts.add(failed=1)
-        is_first = not self._ledger.is_lasting(slice_.key) and counts.is_first("incomplete")
         self._engine.logger.warning(
             f"{name}: {slice_.label} could not be read: {failed.error.message}"
-            + (" The stream continues and will be marked incomplete." if is_first else "")
         )
 
     def _close_window(self) -> None:

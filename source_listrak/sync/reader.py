@@ -55,7 +55,6 @@ class PageSource(Protocol):
 
     def read_whole(self, slice_: Slice) -> Iterator[Rows]:
         """Yield the rows of a slice that is not paged."""
-        ...
 
     def recent_changes(self, slice_: Slice) -> int | None:
         """Return a number that any further change of the order of rows changes; None: unknown."""
