@@ -112,7 +112,7 @@ class SourceListrak(cdk.AbstractSource):
         parsed, now = ListrakConfig.parse(config), self._settings.now()
         parsed.since(now)
         context, lists = self.connect(parsed, self._settings.check_policy, logger)
-        logger.info(f"The user can see {len(lists):,} of the lists to replicate.")
+        logger.info(f"The check found {len(lists):,} lists to replicate.")
         fetch, end = context.report_of(TABLES["messages"]), wall_end(now, parsed.zone)
         pool = ThreadPoolExecutor(parsed.num_workers)
         tried = []

@@ -305,6 +305,33 @@ def test_a_check_that_succeeds_at_once_costs_two_requests() -> None:
     assert service.requests.total() == 2
 
 
+def test_a_check_that_succeeds_logs_the_number_of_lists(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert check(Service([1, 2, 3])).status is Status.SUCCEEDED
+    assert "The check found 3 lists to replicate." in caplog.messages
+
+
+def test_the_log_names_the_last_sync_or_the_start_date(caplog: pytest.LogCaptureFixture) -> None:
+    """The start date holds as long as one stream was never read."""
+    caplog.set_level(logging.INFO)
+    messages = read(Service([1]), ["messages"])
+    states = [message.state for message in messages if message.state is not None]
+    read(Service([1]), ["messages"], states[-1:])
+    read(Service([1]), ["messages", "message_opens"], states[-1:])
+    found = [line.split(", with")[0] for line in caplog.messages if line.startswith("Reading")]
+    start = "Reading 1 lists since 2024-01-01 05:00 UTC (start_date)"
+    last = f"Reading 1 lists since {NOW:%Y-%m-%d %H:%M} UTC (the last sync)"
+    assert found == [start, last, start]
+
+
+def test_one_line_names_the_streams_that_resume_a_window(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    names = ["messages", "message_opens"]
+    read(Service([1, 2]), names, [cut_after(name, (1,), [1, 2]) for name in names])
+    (line,) = [line for line in caplog.messages if "Resuming" in line]
+    assert line.startswith("messages, message_opens: Resuming the window")
+
+
 def test_a_check_fails_when_all_lists_are_refused() -> None:
     service = Unavailable([1, 2], {1: REFUSED, 2: REFUSED})
     status = check(service)
