@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -33,14 +33,13 @@ from source_listrak.sync.plan import ZONE_CHANGED, StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, log_progress
 from source_listrak.sync.reports import make_reports
 from source_listrak.sync.state import load
-from source_listrak.sync.windows import Window, wall_end
+from source_listrak.sync.windows import DAY, Window, wall_end
 from source_listrak.tables import TABLES
 
 Config = Mapping[str, Any]
 Catalog: TypeAlias = models.ConfiguredAirbyteCatalog
 States = list[models.AirbyteStateMessage]
 
-DAY = timedelta(days=1)
 _NO_LISTS = (
     "The Listrak user cannot see any list, so there is nothing to replicate. Assign lists to it in "
     "Listrak under Manage > Accounts > User Manager."
