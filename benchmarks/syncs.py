@@ -79,6 +79,7 @@ def memory(size: Size) -> list[Section]:
     """Compare the memory of 300,000 records and of ten times as many, first and incremental.
 
     The incremental sync has the state of a sync a year before, when there was next to nothing.
+    Also that of ten lists which half of their contacts left within the last day.
     """
     first = {"first": NOW}
     incremental = {"a year before": START + DAY, "incremental": NOW}
@@ -96,9 +97,27 @@ def memory(size: Size) -> list[Section]:
                 rows.append([name, run.records, run.wall, run.cpu, run.peak_mb])
                 label = f"Memory of {run.records:,} records, {name}, MB"
                 targets.append(Target(label, run.peak_mb, 150))
+    removals = size.of(100_000)
+    account = AccountConfig(
+        lists=10,
+        messages_per_list=0,
+        contacts_per_list=2 * removals,
+        leaver_every=2,
+        stay_days=0.001,
+        return_share=0,
+        start=NOW - DAY,
+        now=NOW,
+    )
+    with simulator(account, cache_bytes=2**28) as sim:
+        reader = syncs(sim, {"first": NOW}, ["subscribed_contacts"])
+        every["removals"] = interleaved(1, reader)
+    (run,) = medians(every["removals"]).values()
+    name = f"ten lists, {removals:,} removals each"
+    rows.append([name, run.records, run.wall, run.cpu, run.peak_mb])
+    targets.append(Target(f"Memory of {name}, MB", run.peak_mb, 150))
     return [
         Section(
-            f"message_opens, {WORKERS} workers, no latency, start-up included",
+            f"{WORKERS} workers, no latency, start-up included",
             ["sync", "records", "s", "CPU s", "peak MB"],
             rows,
             every,
