@@ -90,7 +90,7 @@ class SimulatorConfig:
     seconds_per_request: float = 0.0
     """Seconds by which each request moves the account's clock."""
     clock_rate: float = 0.0
-    """Seconds that pass in the account in a second of real time; 0: the clock stands still."""
+    """Seconds that pass in the account in a second of real time; 0: the clock does not move."""
     moves: list[Move] = field(default_factory=list)
     """What happens after given numbers of requests, as JSON: a list of Move (config.py)."""
 

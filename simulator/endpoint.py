@@ -71,7 +71,7 @@ class Endpoint:
         return reply.status, {"Content-Type": reply.content_type, **reply.headers}, reply.body
 
     def reply(self, headers: Headers, body: bytes) -> Reply:
-        """Answer one request, not yet broken in the manner that a fault asks for."""
+        """Answer one request, not yet broken before any fault is applied."""
         with self._lock:  # as the server, which answers on one thread
             return self._reply(headers, body)
 

@@ -116,9 +116,10 @@ class ListrakConfig(pydantic.BaseModel):
     dates."""
 
     lookback_days: int = _option("Lookback window (days)", "incremental", default=7, ge=1, le=30)
-    """Listrak can record an event days after it happened. Every sync reads the last hour again,
-    each day two days, and each week this many days and the week itself. Events recorded even later
-    can be missed until the next full refresh. More days repeat more rows."""
+    """Listrak can record an event days after it happened. Every sync re-reads the
+    last hour; once a day, the last two days; once a week, this many days plus the week itself.
+    Events recorded even later can be missed until the next full refresh. More days repeat more
+    rows."""
 
     skip_inactive_messages: bool = _option("Skip inactive messages", "incremental", default=True)
     """Skips messages whose counters are zero: for example, opens are not requested for a message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
@@ -113,10 +113,13 @@ class SourceListrak(cdk.AbstractSource):
         context, lists = self.connect(parsed, self._settings.check_policy, logger)
         logger.info(f"The check found {len(lists):,} lists to replicate.")
         fetch, end = context.report_of(TABLES["messages"]), wall_end(now, parsed.zone)
-        pool = ThreadPoolExecutor(parsed.num_workers)
-        tried = []
+        clock, pool = self._settings.clock, ThreadPoolExecutor(parsed.num_workers)
+        tried: list[Future[list[Row]]] = []
+        ends = clock.monotonic() + self._settings.check_policy.deadline
         try:
             for row in lists:
+                if tried and clock.monotonic() >= ends:
+                    break
                 tried.append(pool.submit(fetch, row["ListID"], Window(end - DAY, end)))
                 waiting = [one for one in tried if not one.done()]
                 wait(waiting, self._settings.check_patience, FIRST_COMPLETED)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any
@@ -25,6 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from source_listrak.soap.faults import PERMISSION
+from source_listrak.soap.throttle import Clock
 from source_listrak.soap.wire import Response
 from source_listrak.source import Settings, SourceListrak
 from source_listrak.sync.engine import SyncFailed
@@ -339,6 +342,25 @@ def test_a_check_fails_when_all_lists_are_refused() -> None:
     assert (status.message or "").startswith(PERMISSION.message)
 
 
+class Ticking(Clock):
+    """A clock that shows a second more each time."""
+
+    def __init__(self) -> None:
+        self._seconds = itertools.count()
+
+    def monotonic(self) -> float:
+        return next(self._seconds)
+
+
+def test_a_check_tries_no_further_list_after_its_deadline() -> None:
+    lists = range(1, 101)
+    service = Unavailable(lists, dict.fromkeys(lists, REFUSED))
+    source = SourceListrak(replace(service.settings(), clock=Ticking()))
+    status = source.check(logging.getLogger("test_source"), {"username": "me", "password": "x"})
+    assert status.status is Status.FAILED
+    assert service.requests.total() < 25
+
+
 def test_a_configured_list_that_is_not_visible_is_a_warning_while_others_are_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -373,7 +395,7 @@ def test_nulled_values_of_lists_are_named() -> None:
 
 
 class Incomplete(Service):
-    """Has no analytics of odd messages, and no address of whoever opened them."""
+    """Has no analytics of odd messages, and no address of the contacts who opened them."""
 
     def rows(self, operation: str, ident: str, number: int) -> str:
         rows = super().rows(operation, ident, number)

@@ -254,6 +254,6 @@ def run(config: ListrakConfig, settings: Settings) -> str:
     lines = "\n".join(f"{name}: {one.text}" for name, one in found)
     return (
         f"Options to set: {', '.join(sorted(options))}\n"
-        "To report this, paste the following block into an issue. It holds no personal data.\n"
+        "To report this, paste the following block into an issue. It contains no personal data.\n"
         f"```\nsource-listrak {release}, Python {platform.python_version()}\n{lines}\n```"
     )

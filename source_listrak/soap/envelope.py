@@ -12,7 +12,7 @@ NAMESPACE = "http://webservices.listrak.com/v31/"
 
 USERNAME_PLACEHOLDER = b"<!--UserName-->"
 PASSWORD_PLACEHOLDER = b"<!--Password-->"
-"""What stands for the credentials until an envelope goes out on the wire.
+"""Placeholders for the credentials until an envelope is sent.
 
 Comments, because no escaped text can hold one: a user name that contains the other's placeholder
 stays a user name.

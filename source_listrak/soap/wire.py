@@ -60,7 +60,7 @@ _ERRORS: dict[int, tuple[Fault, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response of the service, whatever its status.
+    """A response of the service, with any status.
 
     :ivar body: decompressed
     :ivar content_type: the header, None without one
@@ -77,7 +77,7 @@ class Transport(Protocol):
     """Sends requests. Tests pass one of their own."""
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
-        """Send one request and return its response, whatever its status.
+        """Send one request and return its response, with any status.
 
         :param seconds: a limit for the whole response, however steadily it arrives; its own counts
             where that is less
@@ -138,7 +138,7 @@ class CurlTransport:
         self._idle: list[pycurl.Curl] = []
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Response:
-        """Send one request and return its response, whatever its status.
+        """Send one request and return its response, with any status.
 
         libcurl replaces a kept-alive connection that turns out to be closed before anything
         arrived by a new one, once; nothing else is sent again.

@@ -109,7 +109,7 @@ class StreamPlan:
         """Return which messages of a list this sync reads, ascending by the date they were sent.
 
         Each message is read by age, counted back from `read_to`, the previous sync's end. Those of
-        a month share the instants of the weekly tier, whatever their age, so that no message
+        a month share the instants of the weekly tier, of any age, so that no message
         misses one when it grows older::
 
             sent     ┊ month ┊ month ┊ month ┊ month    daily          recent        new
@@ -123,7 +123,10 @@ class StreamPlan:
             return [windows.Cohort(window(start, last, zone), start)]
         is_daily = windows.DAILY.start((list_id,), read_to, end) is not None
         recent = read_to - (max(table.recent, table.daily) if is_daily else table.recent)
-        recent = min(recent, self._newest(list_id, read_to))
+        newest = self._newest(list_id, read_to)
+        if newest == self.before.newest and not table.recent:
+            newest += timedelta(seconds=1)  # the newest message itself was read
+        recent = min(recent, newest)
         ages = {*table.ages, self.lookback} if table.ages else ()
         spans = [window(recent, last, zone)]
         spans += [window(read_to - age, end - age, zone) for age in ages]

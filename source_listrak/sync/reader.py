@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from source_listrak.soap.faults import REPEATED_PAGE, Action, ListrakError
+from source_listrak.soap.faults import REPEATED_PAGE, SERVER_ERROR, Action, ListrakError
 from source_listrak.soap.rows import Page
 from source_listrak.sync.slices import Slice
 from source_listrak.tables import Table
@@ -33,7 +33,7 @@ REPEATED_ROWS_LIMIT = 3
 second."""
 
 BLANK_PAGES_LIMIT = 100
-"""Pages in a row that are a loop although they cannot be told apart, since no row has a column:
+"""Pages in a row that are a loop although they are indistinguishable, since no row has a column:
 recipients can be without an address, but not as many."""
 
 PAGES_BEFORE_DIVISION = 8
@@ -226,6 +226,9 @@ class SliceRead:
         try:
             return self.source.fetch_page(self.slice, number, retries=retries)
         except ListrakError as error:
+            if error.fault.action is Action.SKIP and number > 1:
+                # The report is not gone: its pages before this one were found.
+                error = ListrakError(SERVER_ERROR, error.detail)
             if error.fault.action not in (Action.RETRY, Action.FAIL):
                 raise  # about the whole report
             self._failed_pages[number] = error

@@ -64,7 +64,7 @@ class SharedReport:
     """One report per list and window, as rows for its own table and as parents for others.
 
     Rows of a list are taken once, by the stream of the report's own table. They are released then,
-    so whoever takes them owns them.
+    so the caller owns them.
 
     :param fetch: requests the report of a list in a window
     :param windows: the windows of a list that this sync needs; None: the whole report

@@ -38,7 +38,7 @@ NO_START = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class Deferred(NamedTuple):
     """A slice that could not be read.
 
-    :param key: (list,) stands for all slices of that list
+    :param key: (list,) means all slices of that list
     :param read_to: how far it was read; None: never
     :param noticed: since when it is deferred
     :param gone: whether the service returns 404, or it failed in every sync for a long time

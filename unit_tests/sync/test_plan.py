@@ -131,6 +131,16 @@ def test_the_next_sync_reads_since_an_hour_before_the_newest_row(
     assert starts(second) == at - expected - OVERLAP
 
 
+@pytest.mark.parametrize("table", ["message_sends", "message_links"])
+def test_the_newest_message_is_not_read_by_every_sync(table: str) -> None:
+    """Where nothing recent is read again, only messages sent after the newest one are new."""
+    sent = NOW - 5 * HOUR - timedelta(minutes=30)
+    made = plan(completed(at=NOW - HOUR, newest=sent))
+    find = cohort_of(made.due_cohorts(1, TABLES[table]), made.zone)
+    assert find(to_micros(sent)) is None
+    assert find(to_micros(sent + timedelta(seconds=1))) is not None
+
+
 def test_a_row_that_is_older_than_the_newest_one_does_not_move_the_start_back() -> None:
     at = quiet()
     state = completed(completed(at=at - DAY, newest=at - DAY), at=at, newest=at - 9 * DAY)

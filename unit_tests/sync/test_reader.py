@@ -20,6 +20,7 @@ from source_listrak.soap.faults import (
     PERMISSION,
     REPEATED_PAGE,
     REPORT_GONE,
+    SERVER_ERROR,
     TOO_LARGE,
     Fault,
     ListrakError,
@@ -259,12 +260,25 @@ def test_a_report_of_which_every_page_fails_costs_one_request_more() -> None:
     assert (report.requested, report.retried) == ([1, 2], [1])
 
 
-@pytest.mark.parametrize("fault", [REPORT_GONE, PERMISSION])
-def test_a_fault_about_the_whole_report_ends_its_slice(fault: Fault) -> None:
-    report = Damaged(60, {3}, fault)
-    with pytest.raises(ListrakError):
+@pytest.mark.parametrize(("fault", "page"), [(REPORT_GONE, 1), (PERMISSION, 1), (PERMISSION, 3)])
+def test_a_fault_about_the_whole_report_ends_its_slice(fault: Fault, page: int) -> None:
+    report = Damaged(60, {page}, fault)
+    with pytest.raises(ListrakError) as caught:
         alone(report).read()
-    assert report.requested == [1, 2, 3]
+    assert caught.value.fault is fault
+    assert report.requested == [*range(1, page + 1)]
+
+
+@pytest.mark.parametrize("table", [STAYS, DEPARTS])
+@pytest.mark.parametrize("page", [2, 3, 20])
+def test_a_page_that_is_gone_behind_others_is_a_failure_of_this_page(
+    table: Table, page: int
+) -> None:
+    crew = alone(Damaged(60, {page}, REPORT_GONE), table)
+    with pytest.raises(ListrakError) as caught:
+        crew.read()
+    assert caught.value.fault is SERVER_ERROR
+    assert {*idents(crew.found)} == {row for row in range(60) if row // 3 + 1 != page}
 
 
 # Loops

@@ -3,7 +3,7 @@ with contacts as (
         source_relation,
         message_id,
         sum(case when sends > 0 then 1 else 0 end) as sent,
-        -- Recipients without an address cannot be told apart, so they cannot be counted.
+        -- Recipients without an address cannot be distinguished, so they cannot be counted.
         max(case when sends > 0 and contact_key is null then 1 else 0 end) as has_unknown,
         sum(bounced) as bounces
     from {{ ref('int_listrak__contact_mail') }}
