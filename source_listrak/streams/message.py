@@ -41,7 +41,7 @@ class MessageStream(ListrakStream):
         That report only saves requests: without it, every message is requested.
         """
         report = self.reports.get(self.table.counted_by)
-        if report is None:
+        if report is None or not self.config.skip_inactive_messages:
             return {}
         try:
             return {row.id: row.counts[self.table.counter] for row in report.parent_rows(list_id)}
