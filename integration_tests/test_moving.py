@@ -13,6 +13,7 @@ from drivers.connection import Connection
 from drivers.inprocess import DirectService
 from drivers.messages import multiset
 from drivers.setups import (
+    ADDRESS_CHANGES,
     CLICKS,
     CONTACTS,
     DAY,
@@ -26,10 +27,8 @@ from drivers.setups import (
 )
 from simulator import AccountConfig, Move, SimulatorConfig, Truth
 from simulator.movement import come_back, leave
-from source_listrak.tables import TABLES
 
 SINCE = "2023-01-01T00:00:00Z"
-CHANGES = TABLES["list_address_changes"].operation
 
 ORDERS_AND_WORKERS = [
     pytest.param(
@@ -115,7 +114,7 @@ def test_the_proof_that_none_moved_costs_four_requests() -> None:
     simulated, _ = list_of_contacts(120)
     connection = Connection(simulated, ["subscribed_contacts"], start_date=SINCE)
     outcome = connection.sync(NOON)
-    assert len(outcome.arguments(REMOVALS)) == len(outcome.arguments(CHANGES)) == 2
+    assert len(outcome.arguments(REMOVALS)) == len(outcome.arguments(ADDRESS_CHANGES)) == 2
     pages = Counter(one["Page"] for one in outcome.arguments(CONTACTS))
     assert pages == {1: 2, 2: 2, 3: 1, 4: 1}
     small, _ = list_of_contacts(20)
@@ -229,7 +228,8 @@ def test_none_of_6000_opens_is_lost_while_30_older_ones_are_recorded(
 
 
 @pytest.mark.parametrize("lookback", [7, 1])
-def test_events_that_are_recorded_late_arrive_within_the_lookback(lookback: int) -> None:
+def test_events_that_are_recorded_late_arrive_within_a_week_more(lookback: int) -> None:
+    """Of what had been recorded a week before a sync, nothing may be missing after it."""
     account = make_account(
         messages_per_list=24,
         start=NOON - 25 * DAY,
@@ -240,10 +240,10 @@ def test_events_that_are_recorded_late_arrive_within_the_lookback(lookback: int)
     )
     connection = Connection(service(account), EVENTS, start_date=SINCE, lookback_days=lookback)
     lost: Counter[str] = Counter()
-    for day in range(10):
+    for day in range(16):
         now = NOON + day * DAY
         connection.sync(now)
-        lost.update(connection.missing(START, now + DAY))
+        lost.update(connection.missing(START, now + DAY, now=now - WEEK))
     assert bool(lost) == (lookback < 7), "with one day of lookback, late events must be missed"
 
 
@@ -391,9 +391,9 @@ def test_no_click_is_lost_when_a_message_leaves_a_moving_start_date() -> None:
 @pytest.mark.parametrize(
     ("zone", "warns"),
     [
-        ("UTC", False),
+        ("UTC", True),
         ("America/Los_Angeles", True),
-        pytest.param("Europe/Berlin", False, marks=pytest.mark.slow),
+        pytest.param("Europe/Berlin", True, marks=pytest.mark.slow),
         pytest.param("Pacific/Honolulu", True, marks=pytest.mark.slow),
         pytest.param("America/New_York", False, marks=pytest.mark.slow),
     ],
@@ -416,10 +416,13 @@ def test_a_wrong_zone_loses_nothing_and_causes_a_warning(zone: str, warns: bool)
     connection = Connection(
         simulated, tables, start_date="2023-05-31", time_zone=zone, lookback_days=1
     )
+    warnings = []
     for hours in range(0, 72, 7):
         outcome = connection.sync(june + 15 * DAY + timedelta(hours=hours))
-        warnings = [one for one in outcome.warnings if "time zone" in one]
-        assert len(warnings) == warns
+        found = [one for one in outcome.warnings if "time zone" in one]
+        assert len(found) <= 1
+        warnings += found
+    assert bool(warnings) == warns
     for table in tables:
         truth = map(seen_in(zone), Truth(simulated.account).records(table))
         assert not unread(truth, connection, table), table
@@ -454,4 +457,4 @@ def test_what_happens_during_a_long_sync_is_no_sign_of_a_wrong_zone() -> None:
         if row.get("OpenDate", "") > text(NOON + DAY / 12)
     ]
     assert late, "without an event long after the start this proves nothing"
-    assert not outcome.warnings
+    assert not any("time zone" in one for one in outcome.warnings)

@@ -14,6 +14,7 @@ from drivers.inprocess import DirectService, read_here
 from drivers.messages import Result, difference, differences
 from drivers.process import check, read, run
 from drivers.setups import (
+    ADDRESS_CHANGES,
     CONVERSATION_DELIVERIES,
     CONVERSATIONS,
     DELIVERIES,
@@ -118,7 +119,7 @@ def test_a_table_alone_equals_the_truth_and_requests_no_other_table(table: str) 
         has_other = counted_elsewhere(table, "conversations")
         expected |= {CONVERSATIONS} | ({CONVERSATION_DELIVERIES} if has_other else set())
     if table == "subscribed_contacts":
-        expected |= {REMOVALS}  # proves that no contact left meanwhile
+        expected |= {REMOVALS, ADDRESS_CHANGES}  # prove that no contact moved meanwhile
     assert {request.operation for request in service.requests} == expected
 
 
@@ -133,7 +134,7 @@ def test_the_first_nine_tables_cost_no_request_for_the_others() -> None:
         result = read(sim, NINE)
         assert differences(result, sim.truth(START_DATE), NINE) == {}
         operations = {declared.TABLES[table].operation for table in NINE}
-        assert set(sim.counts) == operations | {DELIVERIES, REMOVALS}
+        assert set(sim.counts) == operations | {DELIVERIES, REMOVALS, ADDRESS_CHANGES}
 
 
 def test_each_report_of_a_list_and_window_is_requested_once_and_shared() -> None:

@@ -193,7 +193,7 @@ class Context:
         """Count what was lost of a table, and log the first case of each kind."""
         if number:
             counts.add(**{kind: number})
-            if counts.is_first(f"{name}: {kind}"):
+            if self.counts.is_first(f"{name}: {kind}"):  # whichever stream needed the rows
                 self.logger.warning(
                     f"{name}: {sentence}. Later ones are only counted in the summary."
                 )
