@@ -253,17 +253,17 @@ def test_pages_that_begin_again_are_an_error(
     assert len(outcome.arguments(CONTACTS_OPERATION)) <= 2 + 2 * wrap_pages + 2 * WORKERS
 
 
-def test_a_message_with_parts_that_are_gone_is_owed_and_read_whole_by_a_later_sync() -> None:
+def test_a_message_with_pages_that_are_gone_fails_and_is_read_whole_by_a_later_sync() -> None:
+    """Its report is not gone: other pages of it are read."""
     service = giant_message(1200, page_size=7)
     rows = truth(service, OPENS)
     giant, length = giant_of(rows)
     assert length > 50 * 7
     service.config.faults = {"report_gone": {"message_ids": [giant], "pages": [14, 40]}}
     connection = connect(service, OPENS)
-    outcome = connection.sync(NOW)
-    assert outcome.statuses[OPENS] == "COMPLETE"
-    (warning,) = (one for one in outcome.warnings if "were skipped" in one)
-    assert "404" in warning
+    outcome = connection.sync(NOW, fails=True)
+    assert outcome.statuses[OPENS] == "INCOMPLETE"
+    assert f"message {giant}" in outcome.errors[OPENS]
     list_id = service.account.lists()[0].list_id
     assert [one[0] for one in connection.state(OPENS)["owed"]] == [[list_id, giant]]
 
