@@ -263,7 +263,8 @@ def test_a_message_with_pages_that_are_gone_fails_and_is_read_whole_by_a_later_s
     connection = connect(service, OPENS)
     outcome = connection.sync(NOW, fails=True)
     assert outcome.statuses[OPENS] == "INCOMPLETE"
-    assert f"message {giant}" in outcome.errors[OPENS]
+    (error,) = outcome.errors
+    assert f"message {giant}" in error["message"]
     list_id = service.account.lists()[0].list_id
     assert [one[0] for one in connection.state(OPENS)["owed"]] == [[list_id, giant]]
 
