@@ -166,17 +166,9 @@ class CurlTransport:
         try:
             curl.perform()
         except pycurl.error as error:
-            tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
-            number = curl.getinfo(pycurl.OS_ERRNO)
+            failed = _failure(curl, error)
             curl.close()  # after an error, its connection is not used again
-            if tunnel_status >= _FIRST_ERROR:
-                fault = _PROXY_FAULTS.get(tunnel_status, faults.CONNECTION)
-                raise AttemptFailed(fault, f"HTTP {tunnel_status} from the proxy") from None
-            code = int(error.args[0])
-            fault, detail = _ERRORS.get(code, (faults.CONNECTION, f"libcurl error {code}"))
-            if code == pycurl.E_COULDNT_CONNECT and number != errno.ECONNREFUSED:
-                detail = os.strerror(number) if number else _EXHAUSTED
-            raise AttemptFailed(fault, detail) from None
+            raise failed from None
         content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE) or b""
         response = Response(
             curl.getinfo(pycurl.RESPONSE_CODE),
@@ -187,6 +179,19 @@ class CurlTransport:
         received.close()  # an idle connection keeps it
         self._idle.append(curl)
         return response
+
+
+def _failure(curl: pycurl.Curl, error: pycurl.error) -> AttemptFailed:
+    """Return what an error of libcurl means."""
+    tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
+    if tunnel_status >= _FIRST_ERROR:
+        fault = _PROXY_FAULTS.get(tunnel_status, faults.CONNECTION)
+        return AttemptFailed(fault, f"HTTP {tunnel_status} from the proxy")
+    code, number = int(error.args[0]), curl.getinfo(pycurl.OS_ERRNO)
+    fault, detail = _ERRORS.get(code, (faults.CONNECTION, f"libcurl error {code}"))
+    if code == pycurl.E_COULDNT_CONNECT and number != errno.ECONNREFUSED:
+        detail = os.strerror(number) if number else _EXHAUSTED
+    return AttemptFailed(fault, detail)
 
 
 def _authorities() -> tuple[str | None, str | None]:

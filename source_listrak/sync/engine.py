@@ -118,14 +118,12 @@ class Engine:
         except AirbyteTracedException as error:
             if not incomplete:
                 raise
-            stopped = self.breaker.error
+            stopped, transient = self.breaker.error, models.FailureType.transient_error
             raise SyncFailed(
                 message=f"These streams did not sync completely: {', '.join(incomplete)}. See the "
                 "error reported for each stream.",
                 internal_message=error.internal_message,
-                failure_type=stopped.failure_type
-                if stopped
-                else models.FailureType.transient_error,
+                failure_type=stopped.failure_type if stopped else transient,
             ) from None
         finally:
             # However the sync ended, no worker may send another request, and no thread may wait
