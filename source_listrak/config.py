@@ -108,12 +108,11 @@ class ListrakConfig(pydantic.BaseModel):
     )
     """The time zone of the dates in Listrak, which have no offset, as an IANA name. A wrong zone
     shifts every date. To find it, compare the SendDate of a message with its send time in the
-    Listrak application, or run `source-listrak probe` soon after a send. Common zones:
-    America/New_York (Eastern, the likeliest), America/Chicago (Central), America/Denver (Mountain),
-    America/Phoenix (Arizona), America/Los_Angeles (Pacific), America/Toronto, Europe/London,
-    Europe/Berlin and Australia/Sydney. UTC gives the same values as Stitch; if you move from
-    Stitch, decide before the first sync. After changing this, refresh the data of all streams with
-    dates."""
+    Listrak application. Common zones: America/New_York (Eastern, the likeliest), America/Chicago
+    (Central), America/Denver (Mountain), America/Phoenix (Arizona), America/Los_Angeles (Pacific),
+    America/Toronto, Europe/London, Europe/Berlin and Australia/Sydney. UTC gives the same values as
+    Stitch; if you move from Stitch, decide before the first sync. After changing this, refresh the
+    data of all streams with dates."""
 
     lookback_days: int = _option("Lookback window (days)", "incremental", default=7, ge=1, le=30)
     """Listrak can record an event days after it happened. Every sync re-reads the

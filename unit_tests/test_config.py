@@ -360,7 +360,7 @@ def test_the_time_zones_that_the_form_lists_exist() -> None:
 
 def test_the_form_says_how_to_find_the_time_zone_and_what_stitch_did() -> None:
     description = PROPERTIES["time_zone"]["description"]
-    for words in ("compare the SendDate", "probe", "Stitch, decide before the first sync"):
+    for words in ("compare the SendDate", "Stitch, decide before the first sync"):
         assert words in description
 
 
