@@ -7,6 +7,7 @@ import codecs
 import html
 import json
 import quopri
+import re
 import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -136,6 +137,41 @@ def test_names_and_numbers_of_people_are_masked(text: str) -> None:
     shown = redact(text)
     assert MASK in shown
     assert not [part for part in ("unami", "uixo", "lyngo", "0100") if part in shown]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "717 627 4528",
+        "(717) 627-4528",
+        "+1 717.627.4528",
+        "+1-717-627-4528",
+        "717 - 627 - 4528",
+        "717, 627, 4528",
+        "1 (717) 627 4528",
+        "627 4528",
+        "7176274528",
+        "717627452",
+        "71762",
+        "71 76 27 45 28",
+        "4111 1111 1111 1111",
+        "7 of 717 627 4528",
+    ],
+)
+def test_long_numbers_and_numbers_beside_others_are_masked(number: str) -> None:
+    shown = redact(f"The number {number} is not valid in list 7.")
+    assert re.fullmatch(r"The number (7 of )?\*{4} is not valid in list 7\.", shown)
+
+
+@given(st.lists(st.integers(0, 10**12).map(str), min_size=1, max_size=5), st.data())
+def test_of_any_groups_of_digits_only_a_short_single_one_is_shown(
+    groups: list[str], data: st.DataObject
+) -> None:
+    separators = st.sampled_from([" ", "-", ".", "/", " - ", ", ", ") ", " (", " +", "  "])
+    number = groups[0] + "".join(data.draw(separators) + group for group in groups[1:])
+    shown = redact(f"The number {number} is not valid")
+    expected = number if len(number) <= 4 and number.isdigit() else MASK
+    assert shown == f"The number {expected} is not valid"
 
 
 @pytest.mark.parametrize("secret", ["timeout", "hunter2", "server error", "server  error", "7"])
