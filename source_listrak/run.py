@@ -1,7 +1,5 @@
 """The entry point `source-listrak`: commands, output, signals and exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
@@ -13,9 +11,9 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any, NoReturn
 
 from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException
@@ -52,8 +50,8 @@ PROTOCOL: Mapping[str, str] = {
 }
 """The commands of Airbyte's protocol."""
 
-COMMANDS: Mapping[str, ModuleType] = {"probe": probe, "shards": shards}
-"""Commands in addition to those of the protocol; each module's `run` returns the text to print."""
+COMMANDS = {**PROTOCOL, "probe": probe.__doc__ or "", "shards": shards.__doc__ or ""}
+"""All commands, each with a text whose first sentence is a summary."""
 
 _SIGNAL = 128
 """Added to the number of a signal in an exit code."""
@@ -107,8 +105,8 @@ class SignalExit:
             _exit(self.code)
         # The signal only stops the requests; the main thread continues to write what is on the
         # queue, the state behind its records, and ends the streams as incomplete.
-        _start_timer(EXIT_WITHIN, self._end)
-        _start_timer(0, self._interrupt)
+        for target in (self._interrupt, self._end):
+            threading.Thread(target=target, daemon=True).start()
 
     def _interrupt(self) -> None:
         self._source.interrupt()
@@ -117,10 +115,12 @@ class SignalExit:
 
     def _end(self) -> None:
         """End the process, even if the reader has stopped and the main thread waits for it."""
-        _start_timer(2 * FLUSH_WITHIN, os._exit, self.code)
+        time.sleep(EXIT_WITHIN)
         self._output.lock.acquire(timeout=FLUSH_WITHIN)  # leaves no line half written
         self._is_late = True
         signal.pthread_kill(threading.main_thread().ident or 0, self.code - _SIGNAL)
+        time.sleep(FLUSH_WITHIN)
+        os._exit(self.code)
 
 
 def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> None:
@@ -135,11 +135,7 @@ def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> 
     signal_exit = SignalExit(source, output)
     code = 1
     try:
-        parser = _parser()
-        options = parser.parse_args(args)
-        if sys.stdout is None:
-            parser.error("standard output is closed")
-        code = _run(options, source, settings, output)
+        code = _run(_parse(args), source, settings, output)
     except SystemExit as error:  # argparse, which has printed the usage
         code = error.code if isinstance(error.code, int) else 1
     except BrokenPipeError:
@@ -168,14 +164,14 @@ def _exit(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a command line; exits with code 2 where it is wrong."""
     parser = argparse.ArgumentParser(
         "source-listrak", description="An Airbyte source that replicates a Listrak account."
     )
     parser.add_argument("--version", action="version", version=version("airbyte-source-listrak"))
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
-    documented = {name: module.__doc__ or "" for name, module in COMMANDS.items()}
-    for name, text in {**PROTOCOL, **documented}.items():
+    for name, text in COMMANDS.items():
         summary = text.partition(".")[0].replace("\n", " ") + "."
         command = commands.add_parser(name, help=summary, description=text)
         command.add_argument("--debug", action="store_true", help="log every request")
@@ -184,9 +180,14 @@ def _parser() -> argparse.ArgumentParser:
         if name == "read":
             command.add_argument("--catalog", required=True, help="the configured catalog")
             command.add_argument("--state", help="the states of an earlier sync")
-        for option, keywords in COMMANDS[name].OPTIONS.items() if name in COMMANDS else ():
-            command.add_argument(f"--{option}", required=True, **keywords)
-    return parser
+        if name == "shards":
+            command.add_argument("--count", required=True, type=int, help="the most shards to make")
+    options = parser.parse_args(args)
+    if options.command == "shards" and options.count < 1:
+        parser.error("argument --count: at least 1")
+    if sys.stdout is None:
+        parser.error("standard output is closed")
+    return options
 
 
 def _run(
@@ -196,14 +197,11 @@ def _run(
 
     :raises OSError: the output cannot be written
     """
-    command = COMMANDS.get(options.command)
-    _set_up_log(sys.stderr if command else output, options.debug)
+    is_protocol = options.command in PROTOCOL
+    _set_up_log(output if is_protocol else sys.stderr, options.debug)
     try:
-        if command:
-            output.write(_run_command(command, options, settings) + "\n")
-        else:
-            for lines in _run_protocol(options, source):
-                output.write(lines)
+        for lines in _lines(options, source, settings):
+            output.write(lines)
         return 0
     except BrokenPipeError:
         raise
@@ -212,16 +210,18 @@ def _run(
         _logger.error(error.message)
     except BaseException as error:
         traced = _traced(error)
-        if command:
-            print(traced.message, file=sys.stderr)
-        else:
+        if is_protocol:
             _logger.fatal(traced.message)
             output.write(_as_line(traced.as_sanitized_airbyte_message()))
+        else:
+            print(traced.message, file=sys.stderr)
     return 1
 
 
-def _run_protocol(options: argparse.Namespace, source: SourceListrak) -> Iterator[str | bytes]:
-    """Yield the messages of a command of the protocol, as lines.
+def _lines(
+    options: argparse.Namespace, source: SourceListrak, settings: Settings
+) -> Iterator[str | bytes]:
+    """Yield what a command prints, in whole lines.
 
     The CDK's own `run` writes the configuration, with the password, to a temporary file.
     """
@@ -234,9 +234,13 @@ def _run_protocol(options: argparse.Namespace, source: SourceListrak) -> Iterato
         yield _as_line(AirbyteMessage(type=Type.CONNECTION_STATUS, connectionStatus=status))
     elif options.command == "discover":
         yield _as_line(AirbyteMessage(type=Type.CATALOG, catalog=source.discover(_logger, config)))
-    else:
+    elif options.command == "read":
         catalog, state = source.read_catalog(options.catalog), source.read_state(options.state)
         yield from _read(source, config, catalog, state)
+    elif options.command == "probe":
+        yield probe.run(ListrakConfig.parse(config), settings) + "\n"
+    else:
+        yield shards.run(ListrakConfig.parse(config), settings, options.count) + "\n"
 
 
 def _read(source: SourceListrak, config: Any, catalog: Any, state: Any) -> Iterator[str | bytes]:
@@ -256,13 +260,6 @@ def _read(source: SourceListrak, config: Any, catalog: Any, state: Any) -> Itera
             counts[HashableStreamDescriptor(name=batch.stream)] += batch.count
             yield batch.lines
         monitor.check_memory_usage()
-
-
-def _run_command(command: ModuleType, options: argparse.Namespace, settings: Settings) -> str:
-    """Return what one of `COMMANDS` prints."""
-    config = ListrakConfig.parse(_read_config(options.config))
-    values = {name: getattr(options, name) for name in command.OPTIONS}
-    return str(command.run(config, settings, **values))
 
 
 def _read_config(path: str) -> dict[str, Any]:
@@ -293,9 +290,3 @@ def _set_up_log(stream: Any, is_debug: bool) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(stream)
-
-
-def _start_timer(seconds: float, function: Callable[..., None], *args: object) -> None:
-    timer = threading.Timer(seconds, function, args)
-    timer.daemon = True
-    timer.start()

@@ -5,7 +5,7 @@ requests. No data of the account is printed.
 import logging
 import platform
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +21,6 @@ from source_listrak.streams.http import SoapStream
 from source_listrak.sync.slices import Slice
 from source_listrak.tables import TABLES
 
-OPTIONS: Mapping[str, Any] = {}
 REQUEST_LIMIT = 60
 COST_LIMIT = 4
 """Requests that one answer can cost: two attempts, one more for a 404, and a login afterwards."""

@@ -3,9 +3,6 @@ counters of its messages. Prints JSON: for each shard its list_ids, to be copied
 connection's configuration, and about how many rows it has.
 """
 
-from __future__ import annotations
-
-import argparse
 import bisect
 import json
 import logging
@@ -67,15 +64,6 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
         counted = (row.get(name, 0) for row in rows for name in counters)
         found[list_id] = len(rows) + sum(counted)
     return found
-
-
-def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return count
-
-
-OPTIONS = {"count": {"type": _count, "help": "how many shards, at most"}}
 
 
 def run(config: ListrakConfig, settings: Settings, count: int) -> str:
