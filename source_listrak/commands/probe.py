@@ -63,7 +63,8 @@ def counted(message: Row, fetch: Fetch, name: str) -> str:
     pages = list(takewhile(len, (fetch(name, message, page) for page in range(1, PAGES + 1))))
     require(len(pages) < PAGES, f"the reports have more than {PAGES} pages")
     rows = [row for page in pages for row in page]
-    count = message.get(TABLES[name].counter) or 0
+    count = message.get(TABLES[name].counter)
+    require(count is not None, "the counter is missing")
     require(rows or count, "there are no rows")
     if not count:
         return NOTHING

@@ -41,9 +41,11 @@ def test_a_counter_is_compared_with_contacts_and_events(
     assert counted({"OpenCount": count}, fetch_pages(rows), "message_opens") == meaning
 
 
-@pytest.mark.parametrize(("count", "rows"), [(2, events(1, 2)), (5, events(1, 1)), (0, [])])
+@pytest.mark.parametrize(
+    ("count", "rows"), [(2, events(1, 2)), (5, events(1, 1)), (0, []), (None, events(1, 1))]
+)
 def test_a_counter_that_shows_nothing_suggests_nothing(
-    count: int, rows: list[dict[str, Any]]
+    count: int | None, rows: list[dict[str, Any]]
 ) -> None:
     with pytest.raises(CannotTell):
         counted({"OpenCount": count}, fetch_pages(rows), "message_opens")
