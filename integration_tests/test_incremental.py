@@ -202,6 +202,15 @@ def test_a_clock_that_was_ahead_loses_nothing() -> None:
     assert not connection.missing(START, NOON + 28 * DAY - 7 * DAY)
 
 
+def test_a_clock_that_was_weeks_ahead_loses_no_recipient() -> None:
+    """The next sync takes place only after the time that the clock showed: nothing looks wrong."""
+    connection = connect(three_weeks(engagement_days=60), ["message_sends"])
+    connection.sync(NOON)
+    connection.state("message_sends")["synced_to"] = text(NOON + 20 * DAY)
+    connection.sync(NOON + 20 * DAY + HOUR)
+    assert not connection.missing(START, NOON + 20 * DAY)
+
+
 @pytest.mark.parametrize("operation", [OPENS, MESSAGES])
 def test_what_failed_is_read_from_its_start_although_the_default_start_date_moved(
     operation: str,

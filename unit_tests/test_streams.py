@@ -169,7 +169,7 @@ def test_messages_are_read_list_by_list_ascending() -> None:
 
 def test_what_is_owed_comes_first_and_once_since_it_was_read() -> None:
     owed = [
-        Deferred((1, 9), NOW - 30 * DAY, NOW - DAY, False),
+        Deferred((1, 9), NOW - 30 * DAY, NOW - DAY, False, NOW - 37 * DAY),
         Deferred((2, 4), None, NOW - DAY, True, expected_rows=9),
     ]
     made = stream("message_opens", {"messages": Report(TWO_LISTS)}, completed(*owed))

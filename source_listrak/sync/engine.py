@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -12,15 +13,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from airbyte_cdk import (
-    AirbyteTracedException,
-    ConcurrentSource,
-    Cursor,
-    CursorField,
-    InMemoryMessageRepository,
-    Record,
-    models,
-)
+import airbyte_cdk as cdk
+from airbyte_cdk import AirbyteTracedException, models
 from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import PartitionGenerator
@@ -82,7 +76,7 @@ class Engine:
     logger: logging.Logger
     state_interval: float
     messages: queue.Queue[Any] = field(default_factory=output.make_queue)
-    repository: InMemoryMessageRepository = field(default_factory=InMemoryMessageRepository)
+    repository: cdk.InMemoryMessageRepository = field(default_factory=cdk.InMemoryMessageRepository)
 
     def emit_rate_limited(self, stream: str, seconds: float) -> None:
         """Emit the status of a stream that waits for a rate limit."""
@@ -98,7 +92,7 @@ class Engine:
         logger.setLevel(logging.CRITICAL)
         # Partition generators occupy pool threads while they wait, so they are added to the
         # workers; the client limits the requests in flight.
-        source = ConcurrentSource.create(
+        source = cdk.ConcurrentSource.create(
             num_workers=self.workers + len(streams),
             initial_number_of_partitions_to_generate=len(streams),
             logger=logger,
@@ -131,55 +125,42 @@ class Engine:
             output.release(self.messages)
             self.breaker.interrupt()
             for cursor in cursors:
-                cursor.slots.stop(abandon=True)
+                cursor.slots.abandon()
 
 
 class SliceSlots:
     """Limits how many slices (and parts of them) are in progress.
 
     As many as there are workers: that keeps the workers busy and the state small.
-
-    :ivar is_stopped: whether no further slices may start
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._taken = 0
-        self.is_stopped = False
+        self._free, self._limit = limit, limit
         self._changed = threading.Condition()
 
     def acquire(self, *, wait: bool = True) -> bool:
-        """Take a slot, after waiting for a free one or a stop; return whether one was taken."""
+        """Take a slot, after waiting for a free one; return whether one was taken."""
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: self._taken < self._limit or self.is_stopped)
-            if self._taken >= self._limit or self.is_stopped:
-                return False
-            self._taken += 1
-            return True
+                self._changed.wait_for(lambda: self._free > 0)
+            is_free = self._free > 0
+            self._free -= is_free
+            return is_free
 
-    def release(self) -> None:
+    def release(self, slots: int = 1) -> None:
         """Note that a slice, or a part of one, has ended."""
         with self._changed:
-            self._taken -= 1
+            self._free += slots
             self._changed.notify_all()
 
-    def stop(self, *, abandon: bool = False) -> None:
-        """Start no further slices.
-
-        :param abandon: also stop waiting for running slices, because nothing reads the output any
-            longer
-        """
-        with self._changed:
-            self.is_stopped = True
-            if abandon:
-                self._taken = 0
-            self._changed.notify_all()
+    def abandon(self) -> None:
+        """Release all threads that wait, because nothing reads the output any longer."""
+        self.release(sys.maxsize)
 
     def wait_for_all(self) -> None:
         """Wait until no slice is in progress; every wait of a request has a limit, so each ends."""
         with self._changed:
-            self._changed.wait_for(lambda: self._taken <= 0)
+            self._changed.wait_for(lambda: self._free >= self._limit)
 
 
 @dataclass(eq=False)
@@ -192,7 +173,7 @@ class SlicePartition(Partition):
 
     __hash__ = object.__hash__
 
-    def read(self) -> Iterable[Record]:
+    def read(self) -> Iterable[cdk.Record]:
         """Yield batches of records; the slice keeps its error for the cursor.
 
         Not raised: the CDK would emit an error for each slice that failed, where the user needs
@@ -223,7 +204,7 @@ class SlicePartition(Partition):
         return self.stream.table.name
 
 
-class SliceCursor(Cursor, PartitionGenerator):
+class SliceCursor(cdk.Cursor, PartitionGenerator):
     """Hands out the slices of a stream in order, and emits its state and its one error.
 
     Each state that it emits comes after the records that it counts.
@@ -237,7 +218,6 @@ class SliceCursor(Cursor, PartitionGenerator):
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.slots = SliceSlots(engine.workers)
-        engine.breaker.on_trip(self.slots.stop)
         engine.breaker.on_trip(self.emit_state)
 
     @property
@@ -248,7 +228,7 @@ class SliceCursor(Cursor, PartitionGenerator):
     def as_stream(self) -> DefaultStream:
         """Return the stream as the CDK's concurrent source reads it."""
         table, logger = self._stream.table, self._engine.logger
-        field = CursorField(table.cursor) if table.cursor else None
+        field = cdk.CursorField(table.cursor) if table.cursor else None
         json_schema, key = partial(schema, table.name), self._stream.primary_key
         return DefaultStream(self, table.name, json_schema, key, field, logger, self)
 
@@ -273,11 +253,11 @@ class SliceCursor(Cursor, PartitionGenerator):
                 self._fail(slice_.slice, slice_.error)
             elif self._ledger.begin(slice_.key):
                 stream.counts.add(known=1)
-                if self.slots.acquire():
-                    warn = self._engine.logger.warning
-                    read = SliceRead(stream, slice_, pages, self._divide, warn)
-                    yield SlicePartition(stream, read, Part())
-            if self.slots.is_stopped:
+                self.slots.acquire()
+                warn = self._engine.logger.warning
+                read = SliceRead(stream, slice_, pages, self._divide, warn)
+                yield SlicePartition(stream, read, Part())
+            if self._engine.breaker.error is not None:
                 return
 
     def _divide(self, slice_read: SliceRead, rest: Part) -> bool:
@@ -292,10 +272,10 @@ class SliceCursor(Cursor, PartitionGenerator):
         self._engine.messages.put(SlicePartition(self._stream, slice_read, rest))
         return True
 
-    def observe(self, record: Record) -> None:
+    def observe(self, record: cdk.Record) -> None:
         """Do nothing: slices are counted, not records."""
 
-    def should_be_synced(self, record: Record) -> bool:
+    def should_be_synced(self, record: cdk.Record) -> bool:
         """Emit every record."""
         return True
 

@@ -81,11 +81,11 @@ class StreamPlan:
         start = tier.start(key, read_to, self.end)
         return start and start - (read_to - self._newest(key[0], read_to))
 
-    def _newest(self, list_id: int, read_to: datetime) -> datetime:
-        """Return the date of the newest row seen, at most a day before the list was read."""
-        deferred, oldest = self.deferred.get((list_id,)), read_to - windows.DAY
-        newest = min(read_to, self.before.newest or oldest)
-        return max(oldest, min(newest, deferred.start) if deferred else newest)
+    def _newest(self, list_id: int, read_to: datetime, limit: timedelta = windows.DAY) -> datetime:
+        """Return the date of the newest row seen, at most `limit` before the list was read."""
+        deferred = self.deferred.get((list_id,))
+        newest = min(read_to, self.before.newest or read_to - windows.DAY)
+        return max(read_to - limit, min(newest, deferred.start) if deferred else newest)
 
     def is_lasting(self, deferred: Deferred) -> bool:
         """Return whether a slice had failed for so long at the previous sync that it is gone."""
@@ -124,8 +124,10 @@ class StreamPlan:
         is_daily = windows.DAILY.start((list_id,), read_to, end) is not None
         recent = read_to - (max(table.recent, table.daily) if is_daily else table.recent)
         newest = self._newest(list_id, read_to)
-        if newest == self.before.newest and not table.recent:
-            newest += timedelta(seconds=1)  # the newest message itself was read
+        if not table.recent:
+            newest = self._newest(list_id, read_to, limit=read_to - self.before.since)
+            if newest == self.before.newest:
+                newest += timedelta(seconds=1)  # the newest message itself was read
         recent = min(recent, newest)
         ages = {*table.ages, self.lookback} if table.ages else ()
         spans = [window(recent, last, zone)]
@@ -194,11 +196,11 @@ def make_plan(
         running = None
     if not incremental:
         before = nothing
-    if before.synced_to is not None and before.synced_to > now:
-        remarks.append(
-            "The state's synced_to is in the future; using the newest row's date instead."
-        )
-        before = _before_newest(before, now, lookback)
+    if before.synced_to is not None and before.newest is not None and before.synced_to > now:
+        remarks.append("The state is from the future; using the date of the newest row instead.")
+        # That row was there; what was recorded until then is at most the lookback older.
+        known = min(before.newest, now) - lookback
+        before = before.model_copy(update={"synced_to": known, "newest": known})
     synced_to = before.synced_to
     if running is None:
         running = Running(end=now, full_refresh=not incremental, since=since, lists=())
@@ -210,37 +212,13 @@ def make_plan(
         floor = max(before.since, min(floor, config.since(oldest) - windows.CYCLE - lookback))
     covered = before.model_dump(include={"lists", "newest"})
     covered |= {"since": floor, "synced_to": synced_to}
-    deferred = {one.key: _with_start(one, config, before.since) for one in before.owed}
+    deferred = {one.key: one for one in before.owed}
+    for one in before.owed:
+        if one.start == NO_START:  # version 0.2.0 deferred it
+            start = min(before.since, config.since(one.noticed))
+            deferred[one.key] = one._replace(start=start)
     plan = StreamPlan(nothing.model_copy(update=covered), running, deferred, lookback, config.zone)
     return plan, remarks
-
-
-def _before_newest(state: StreamState, now: datetime, lookback: timedelta) -> StreamState:
-    """Return a state that was written while the clock was ahead, as of what is known to be true.
-
-    The row was there in a sync; what was recorded until then is at most the lookback older.
-    """
-    assert state.newest is not None, "without a newest row, the stream restarts"
-    known = min(state.newest, now) - lookback
-    owed = [
-        one._replace(
-            read_to=one.read_to and min(one.read_to, known),
-            start=min(one.start, known),
-            noticed=min(one.noticed, now),
-        )
-        for one in state.owed
-    ]
-    return state.model_copy(update={"synced_to": known, "newest": known, "owed": tuple(owed)})
-
-
-def _with_start(deferred: Deferred, config: ListrakConfig, since: datetime) -> Deferred:
-    """Return a deferred slice with its start, also if version 0.2.0 deferred it without one."""
-    if deferred.start > NO_START:
-        return deferred
-    start = min(since, config.since(deferred.noticed))
-    if deferred.read_to is not None:
-        start = max(start, deferred.read_to - timedelta(days=config.lookback_days))
-    return deferred._replace(start=start)
 
 
 def _restart_reason(

@@ -27,6 +27,9 @@ Rows = list[dict[str, Any]]
 EMPTY_PAGES_LIMIT = 3
 """Empty pages in a row that are skipped where pages with rows may follow them."""
 
+FAILED_PAGES_LIMIT = 3
+"""Failed pages in a row that are skipped; with more, every page seems to fail. Only the first of
+them is retried, because the retries of each take minutes."""
 
 REPEATED_ROWS_LIMIT = 3
 """Repeated rows that are a loop; with pages of one row, equal rows can be two clicks in the same
@@ -190,21 +193,21 @@ class SliceRead:
 
     def _read_part(self, part: Part) -> Iterator[Rows]:
         part.is_requested = True
-        table, number, empty, after_failed = self.source.table, part.first, 0, False
+        table, number, empty, failed = self.source.table, part.first, 0, 0
         limit = EMPTY_PAGES_LIMIT if table.tolerates_empty_pages else 0
         while part.next is None or number < part.next.first:
-            page = self._fetch(number, retries=not after_failed)
+            page = self._fetch(number, retries=not failed)
             rows = page.rows if page else []
             if number == part.first > 1:
                 # Where no row identifies the page, any of its rows will do.
                 keys = _keys(filter(self._identifies_page, rows)) or _keys(rows)
                 part.first_keys.set_result(frozenset(keys))
             if page is None:
-                if after_failed:
-                    return  # as if every page failed, and each would cost its retries
-                after_failed, number = True, number + 1
+                failed, number = failed + 1, number + 1
+                if failed > FAILED_PAGES_LIMIT:
+                    return
                 continue
-            after_failed, empty = False, 0 if rows else empty + 1
+            failed, empty = 0, 0 if rows else empty + 1
             if empty > limit or not page.present:
                 return
             if rows:

@@ -343,14 +343,12 @@ def test_slices_wait_for_their_turn() -> None:
         everyone.result(10)
 
 
-def test_a_stop_releases_who_waits_for_a_turn_but_not_who_waits_for_all() -> None:
+def test_when_nothing_reads_the_output_all_threads_that_wait_are_released() -> None:
     limit = SliceSlots(1)
     limit.acquire()
     with ThreadPoolExecutor(2) as pool:
         turn, everyone = pool.submit(limit.acquire), pool.submit(limit.wait_for_all)
-        limit.stop()
-        assert not turn.result(10)
-        assert not limit.acquire(wait=False)
         assert not everyone.done()
-        limit.stop(abandon=True)
+        limit.abandon()
+        turn.result(10)
         everyone.result(10)
