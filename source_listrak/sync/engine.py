@@ -1,7 +1,5 @@
 """How the CDK's concurrent source reads a stream: by partitions that a cursor hands out."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import sys

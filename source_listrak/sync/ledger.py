@@ -1,7 +1,5 @@
 """What of a stream's window is done, has failed, or is deferred to the next sync."""
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -83,11 +81,6 @@ class Ledger:
                 self._refused[key[0]].append(failed)
             return self.failures.setdefault(key, failed) is failed
 
-    def is_lasting(self, key: Key) -> bool:
-        """Return whether a slice has failed in every sync for so long that it counts as gone."""
-        deferred = self._plan.deferred.get(key)
-        return deferred is not None and self._plan.is_lasting(deferred)
-
     def close(self, newest: datetime | None) -> Mapping[Key, Deferred]:
         """Complete the window and return what is deferred: what failed, and what was postponed.
 
@@ -106,7 +99,7 @@ class Ledger:
                 if before is None and len(key) > 1 and key[:1] in self.failures:
                     continue  # it is read with its list
                 noticed = before.noticed if before else self._plan.end
-                is_gone = one.calls_for(Action.SKIP) or self.is_lasting(key)
+                is_gone = one.calls_for(Action.SKIP) or self._plan.is_lasting(noticed)
                 read = one.slice
                 deferred[key] = Deferred(
                     key, read.read_to, noticed, is_gone, read.start, read.expected_rows

@@ -4,8 +4,6 @@ Record by record, the CDK takes 11 us of CPU from a worker to the output. So eac
 the records of a page itself, and the CDK passes the batch on as if it were one record.
 """
 
-from __future__ import annotations
-
 import queue
 import sys
 import time
@@ -14,6 +12,7 @@ from typing import Any
 
 import orjson
 from airbyte_cdk import models
+from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
 from airbyte_cdk.sources.types import Record
 from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 
@@ -104,10 +103,6 @@ def rate_limited(stream: str) -> models.AirbyteMessage:
 
 def state_message(stream: str, state: Mapping[str, Any]) -> models.AirbyteMessage:
     """Return the state of a stream."""
-    content = models.AirbyteStreamState(
-        models.StreamDescriptor(name=stream), models.AirbyteStateBlob(state)
-    )
-    return models.AirbyteMessage(
-        type=models.Type.STATE,
-        state=models.AirbyteStateMessage(type=models.AirbyteStateType.STREAM, stream=content),
-    )
+    manager = ConnectorStateManager()
+    manager.update_state_for_stream(stream, None, state)
+    return manager.create_state_message(stream, None)

@@ -1,7 +1,5 @@
 """What one stream has to read in this sync, from its configuration and its state: pure."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -87,10 +85,10 @@ class StreamPlan:
         newest = min(read_to, self.before.newest or read_to - windows.DAY)
         return max(read_to - limit, min(newest, deferred.start) if deferred else newest)
 
-    def is_lasting(self, deferred: Deferred) -> bool:
-        """Return whether a slice had failed for so long at the previous sync that it is gone."""
+    def is_lasting(self, noticed: datetime) -> bool:
+        """Return whether what has failed since then had failed for long at the previous sync."""
         synced_to = self.before.synced_to
-        return synced_to is not None and synced_to - deferred.noticed >= GONE_FOR_LONG
+        return synced_to is not None and synced_to - noticed >= GONE_FOR_LONG
 
     def is_postponed(self, key: Key) -> bool:
         """Return whether a slice that failed for long is not due in this sync."""

@@ -1,7 +1,5 @@
 """What a person sees while a sync runs: counts of each stream, every half minute and at the end."""
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

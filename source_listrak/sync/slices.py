@@ -1,7 +1,5 @@
 """Slices: what one worker reads at a time, and what the state counts."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

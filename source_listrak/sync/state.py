@@ -1,7 +1,5 @@
 """The state of one stream, as Airbyte stores it between syncs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, NamedTuple
