@@ -78,12 +78,13 @@ class ListStream(ListrakStream):
         found, number = set[int](), 1
         while True:
             request = report.make_request(slice_, number)
-            rows = self.context.fetch(report, request, slice_.added, self.counts).rows
-            page = sum(hash(orjson.dumps(row)) for row in rows)
+            page = self.context.fetch(report, request, slice_.added, self.counts)
+            hashes = [hash(orjson.dumps(row)) for row in page.rows]
+            del page  # its memory, while the next one is awaited
             # A page with nothing new is the end, in case the service repeats its last page.
-            if not rows or page in found:
+            if not hashes or sum(hashes) in found:
                 return found
-            found.add(page)
+            found.add(sum(hashes))
             number += 1
 
 
