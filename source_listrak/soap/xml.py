@@ -4,10 +4,9 @@ lxml reads strictly, in one pass. Before it sees the bytes, they are decoded and
 contain a document type, or so much markup that the tree would not fit into memory.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
+import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any, TypeVar
@@ -51,9 +50,8 @@ def parse(
     parsed = _tree(data, name, take)
     if parsed is None:
         # Only now, so that clean responses do not pay for the search.
-        repaired, removed = _without_forbidden(data)
-        parsed = _tree(repaired, name, take) if repaired != data else None
-        data, invalid = repaired, invalid + removed
+        data, removed = _without_forbidden(data)
+        parsed, invalid = _tree(data, name, take), invalid + removed
     if parsed is not None and local_name(parsed[0]) == "Envelope":
         return *parsed, invalid
     declared = (content_type or "").lower().lstrip()
@@ -108,8 +106,7 @@ def _as_utf8(body: bytes, content_type: str | None) -> tuple[bytes, int]:
     that cannot be decoded becomes U+FFFD and is counted, and surrogates in pairs, which old
     encoders write, become the character that they represent.
     """
-    encoding = next((name for start, name in _UTF_16 if start.match(body)), "utf-8")
-    data, invalid = body, 0
+    encoding, invalid = next((name for start, name in _UTF_16 if start.match(body)), "utf-8"), 0
     try:
         text = body.decode(encoding)
     except UnicodeError:
@@ -119,10 +116,8 @@ def _as_utf8(body: bytes, content_type: str | None) -> tuple[bytes, int]:
             body = _SURROGATES.sub(_joined, body)
         text = body.decode(encoding, "replace")
         invalid = text.count("\ufffd") - body.decode(encoding, "ignore").count("\ufffd")
-        data = text.encode()
-    else:
-        if encoding != "utf-8":  # which is not encoded again
-            data = text.encode()
+    # What is UTF-8 already is not encoded again.
+    data = body if encoding == "utf-8" and not invalid else text.encode()
     return data.lstrip(_BEFORE_XML), invalid
 
 
@@ -135,13 +130,8 @@ def _joined(surrogates: re.Match[bytes]) -> bytes:
 
 _MISC = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->", re.S)
 _DOCTYPE = re.compile(rb"<!doctype\s*([^\s>\[]*)[^>\[]*(\[?)", re.I)
+_TOO_MUCH = "the response contains more markup than fits into memory"
 _HTML_TAG = re.compile(rb"<(html|head|title|body|h[1-6]|center|meta|p|div)\b", re.I)
-
-
-def _too_large() -> AttemptFailed:
-    return AttemptFailed(
-        faults.TOO_LARGE, "the response contains more markup than fits into memory"
-    )
 
 
 def _prolog_end(data: bytes) -> int:
@@ -163,7 +153,7 @@ def _tree(
             raise _unreadable(faults.HTML_PAGE, data)
         raise AttemptFailed(faults.REFUSED_XML, "the response contains a document type")
     if len(data) > MAX_MARKUP and data.count(b"<") + data.count(b"=") > MAX_MARKUP:
-        raise _too_large()
+        raise AttemptFailed(faults.TOO_LARGE, _TOO_MUCH)
     # By default lxml loads nothing from elsewhere.
     options: dict[str, Any] = {
         "encoding": "utf-8",
@@ -190,8 +180,10 @@ def _tree(
 
 # Forbidden characters
 
-
-_FORBIDDEN = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+# The last are surrogates, which only references to them become.
+_FORBIDDEN = re.compile(
+    rb"[\0-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]|\xed[\xa0-\xbf][\x80-\xbf]"
+)
 # What looks like a reference in a CDATA section, comment or instruction is not one; an unclosed
 # section extends to the end, so that the bytes are scanned once.
 _OPAQUE_OR_REFERENCE = re.compile(
@@ -199,7 +191,6 @@ _OPAQUE_OR_REFERENCE = re.compile(
     rb"|&#(?:x([0-9a-fA-F]+)|([0-9]+));",
     re.S,
 )
-_ALLOWED = ((0x9, 0xA), (0xD, 0xD), (0x20, 0xD7FF), (0xE000, 0xFFFD), (0x10000, 0x10FFFF))
 
 
 def _without_forbidden(data: bytes) -> tuple[bytes, int]:
@@ -210,27 +201,17 @@ def _without_forbidden(data: bytes) -> tuple[bytes, int]:
     :raises AttemptFailed: there are so many references that the search would take minutes
     """
     if data.count(b"&#") > MAX_MARKUP:
-        raise _too_large()
-    removed, high, end_of_high = 0, 0, -1
+        raise AttemptFailed(faults.TOO_LARGE, _TOO_MUCH)
+    data = _OPAQUE_OR_REFERENCE.sub(_raw_if_forbidden, data)
+    return _FORBIDDEN.subn(b"", _SURROGATES.sub(_joined, data))
 
-    def checked(match: re.Match[bytes]) -> bytes:
-        nonlocal removed, high, end_of_high
-        hexadecimal, decimal = match.groups()
-        digits = hexadecimal or decimal
-        if not digits:
-            return match[0]
-        # Eight digits are more than any character has.
-        code = int(digits.lstrip(b"0")[:8] or b"0", 16 if hexadecimal else 10)
-        if any(first <= code <= last for first, last in _ALLOWED):
-            return match[0]
-        if 0xDC00 <= code <= 0xDFFF and match.start() == end_of_high:
-            removed -= 1
-            return chr(0x10000 + (high - 0xD800) * 0x400 + code - 0xDC00).encode()
-        if 0xD800 <= code < 0xDC00:
-            high, end_of_high = code, match.end()
-        removed += 1
-        return b""
 
-    data, raw = _FORBIDDEN.subn(b"", data)
-    data = _OPAQUE_OR_REFERENCE.sub(checked, data)
-    return data, raw + removed
+def _raw_if_forbidden(match: re.Match[bytes]) -> bytes:
+    """Return a reference to a forbidden character as this character, and anything else as it is."""
+    hexadecimal, decimal = match.groups()
+    if not (digits := hexadecimal or decimal):
+        return match[0]
+    # Eight digits are more than any character has.
+    code = int(digits.lstrip(b"0")[:8] or b"0", 16 if hexadecimal else 10)
+    raw = chr(code if code <= sys.maxunicode else 0).encode("utf-8", "surrogatepass")
+    return raw if _FORBIDDEN.fullmatch(raw) else match[0]
