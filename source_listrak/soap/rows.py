@@ -1,7 +1,5 @@
 """The tree of a response -> typed rows, by the table's JSON schema; or the error it contains."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -22,6 +20,13 @@ _XML_SPACE = " \t\r\n"
 _NET_EMPTY_DATE = "0001-01-01T00:00:00"
 
 Row = dict[str, Any]
+_Read = Callable[[etree._Element, list[str]], Any]
+"""Returns the value of an element, None for an absent one; lists columns of wrong values within it.
+
+Raises ValueError for a value of the wrong type.
+"""
+_Columns = Mapping[str, tuple[str, str, _Read]]
+"""The name of each column, its path from the row, and how to read it."""
 
 
 class DamagedRow(Row):
@@ -70,13 +75,9 @@ class RowReader:
     key_columns: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        self._columns = _columns(self.schema, self.dates, self.date_columns)
         properties = self.schema["properties"]
-        self._required = {
-            name
-            for name in self.key_columns
-            if "string" not in properties[name]["type"] or "format" in properties[name]
-        }
+        self._columns = self._columns_of(self.schema)
+        self._required = {name for name in self.key_columns if not _is_text(properties[name])}
 
     def read(self, body: bytes, content_type: str | None = None) -> Page:
         """Return the rows of a response.
@@ -111,7 +112,7 @@ class RowReader:
             if len(element) or not _is_nil(element):
                 record = _record(element, self._columns, nulled)
                 if nulled or not record or not self._required <= record.keys():
-                    problem = problem or self._problem(element, record, nulled)
+                    problem = problem or self._problem(element, nulled)
                     if nulled:
                         record = DamagedRow(record)
                         record.nulled, nulled = nulled, []
@@ -120,15 +121,13 @@ class RowReader:
             del element[:]
         return records, wrong, problem
 
-    def _problem(self, element: etree._Element, record: Row, nulled: Collection[str]) -> str:
+    def _problem(self, element: etree._Element, nulled: Collection[str]) -> str:
         """Return what is wrong with a row as a whole, empty if nothing is."""
         present = {local_name(child) for child in element}
         if present and present.isdisjoint(self.schema["properties"]):
             return "has no known column"
-        for name in sorted(self.key_columns):
-            if name in nulled or (name in self._required and name not in present):
-                return f"has no valid {name}"
-        return ""
+        invalid = sorted((self._required - present).union(nulled).intersection(self.key_columns))
+        return f"has no valid {invalid[0]}" if invalid else ""
 
     def _check(self, envelope: etree._Element) -> bool:
         """Check that the envelope contains nothing but rows; return whether there was a result.
@@ -143,10 +142,8 @@ class RowReader:
         beside = [*beside_response, *beside_result]
         texts = [text for parent in (*bodies, *responses, *results) for text in _own_texts(parent)]
         _raise_error_in([*headers, *beside, *beside_rows], texts, has_rows=bool(rows))
-        if len(responses) != 1:
-            raise _malformed(f"the SOAP body does not hold one {self.operation}Response")
         is_present = any(not _is_nil(result) for result in results)
-        if len(results) > 1 or (rows and not is_present):
+        if len(responses) != 1 or len(results) > 1 or (rows and not is_present):
             raise _malformed(f"the response does not hold one {self.operation}Result")
         if any(local_name(element) != "WSException" for element in beside_rows):
             # Perhaps renamed rows, whose text must not be shown.
@@ -154,6 +151,45 @@ class RowReader:
         if any(local_name(element) != "WSException" for element in beside):
             raise _described(faults.IN_BAND, map(all_text, beside))
         return is_present
+
+    def _columns_of(self, schema: Mapping[str, Any], prefix: str = "") -> _Columns:
+        """Return each column by its tag in the service's namespace and by its local name."""
+        columns = {
+            name: (name, prefix + name, self._reader(column, prefix + name))
+            for name, column in schema["properties"].items()
+        }
+        return {f"{{{NAMESPACE}}}{name}": column for name, column in columns.items()} | columns
+
+    def _reader(self, column: Mapping[str, Any], path: str) -> _Read:
+        """Return how to read the elements of a column."""
+        declared = column["type"]  # such as "integer", or ["null", "integer"]
+        kind = declared if isinstance(declared, str) else declared[-1]
+        if kind == "object":
+            columns = self._columns_of(column, f"{path}.")
+            return lambda element, nulled: (
+                _record(element, columns, nulled) if len(element) or not _is_nil(element) else None
+            )
+        if kind == "array":
+            items = column["items"]
+            return _array(self._reader(items, path), items.get("properties", ()))
+        is_text = _is_text(column)
+        as_text = self.dates.date_text if path in self.date_columns else str
+        pattern, convert = _CONVERT.get(kind, (None, as_text if is_text else self.dates.date_time))
+
+        def read(element: etree._Element, _: list[str]) -> Any:
+            if len(element):
+                raise ValueError
+            text = element.text or ""
+            if is_text:
+                return convert(text) if text or not _is_nil(element) else None
+            text = text.strip(_XML_SPACE)
+            if not text and "null" in declared:
+                return None
+            if pattern and not pattern.fullmatch(text):
+                raise ValueError
+            return convert(text)
+
+        return read
 
 
 def _malformed(detail: str) -> AttemptFailed:
@@ -217,14 +253,6 @@ def _is_nil(element: etree._Element) -> bool:
 
 # Columns
 
-_Read = Callable[[etree._Element, "list[str]"], Any]
-"""Returns the value of an element, None for an absent one; lists columns of wrong values within it.
-
-Raises ValueError for a value of the wrong type.
-"""
-_Columns = Mapping[str, "tuple[str, str, _Read]"]
-"""The name of each column, its path from the row, and how to read it."""
-
 
 def _record(row: etree._Element, columns: _Columns, nulled: list[str]) -> Row:
     record: Row = {}
@@ -246,18 +274,8 @@ def _record(row: etree._Element, columns: _Columns, nulled: list[str]) -> Row:
     return record
 
 
-def _columns(
-    schema: Mapping[str, Any],
-    dates: DateReader,
-    date_columns: Collection[str] = (),
-    prefix: str = "",
-) -> _Columns:
-    """Return each column by its tag in the service's namespace and by its local name."""
-    columns = {
-        name: (name, prefix + name, _reader(column, dates, prefix + name, name in date_columns))
-        for name, column in schema["properties"].items()
-    }
-    return {f"{{{NAMESPACE}}}{name}": column for name, column in columns.items()} | columns
+def _is_text(column: Mapping[str, Any]) -> bool:
+    return "string" in column["type"] and "format" not in column
 
 
 # What a text must match before it is converted. The lengths keep integers within 64 bits and
@@ -267,38 +285,6 @@ _CONVERT: dict[str, tuple[re.Pattern[str] | None, Callable[[str], Any]]] = {
     "number": (re.compile(r"[+-]?(?=\.?[0-9])[0-9]{0,300}(?:\.[0-9]*)?"), float),
     "boolean": (re.compile("true|false|1|0"), lambda text: text in ("true", "1")),
 }
-
-
-def _reader(column: Mapping[str, Any], dates: DateReader, path: str, is_date: bool) -> _Read:
-    declared = column["type"]
-    types = {declared} if isinstance(declared, str) else set(declared)
-    (kind,) = types - {"null"}
-    if kind == "object":
-        columns = _columns(column, dates, prefix=f"{path}.")
-        return lambda element, nulled: (
-            _record(element, columns, nulled) if len(element) or not _is_nil(element) else None
-        )
-    if kind == "array":
-        items = column["items"]
-        return _array(_reader(items, dates, path, is_date=False), items.get("properties", ()))
-    is_text = kind == "string" and column.get("format") != "date-time"
-    convert_text = dates.date_text if is_date else str
-    pattern, convert = _CONVERT.get(kind, (None, convert_text if is_text else dates.date_time))
-
-    def read(element: etree._Element, _: list[str]) -> Any:
-        if len(element):
-            raise ValueError
-        text = element.text or ""
-        if is_text:
-            return convert(text) if text or not _is_nil(element) else None
-        text = text.strip(_XML_SPACE)
-        if not text and "null" in types:
-            return None
-        if pattern and not pattern.fullmatch(text):
-            raise ValueError
-        return convert(text)
-
-    return read
 
 
 def _array(read_item: _Read, item_columns: Collection[str]) -> _Read:
