@@ -1,7 +1,5 @@
 """Requests: credentials, what a response means, retries, and when to stop."""
 
-from __future__ import annotations
-
 import logging
 import math
 import random
@@ -12,13 +10,7 @@ from typing import Protocol
 
 from source_listrak.soap import faults
 from source_listrak.soap.envelope import PASSWORD_PLACEHOLDER, USERNAME_PLACEHOLDER, escaped
-from source_listrak.soap.faults import (
-    Action,
-    AttemptFailed,
-    DescribedFault,
-    Fault,
-    ListrakError,
-)
+from source_listrak.soap.faults import Action, AttemptFailed, DescribedFault, Fault, ListrakError
 from source_listrak.soap.redaction import mask, spellings
 from source_listrak.soap.rows import Page
 from source_listrak.soap.throttle import StopSwitch, Throttle
@@ -32,10 +24,7 @@ FAILURES_IN_A_ROW = 5
 STRAY_SPACE = "The password begins or ends with a space, which may be a mistake."
 
 # What stops the sync when it answers the login, and fails one report otherwise.
-_FOR_THE_LOGIN = {
-    faults.PERMISSION: faults.LOGIN_REFUSED,
-    faults.REPORT_GONE: faults.SERVICE_GONE,
-}
+_FOR_THE_LOGIN = {faults.PERMISSION: faults.LOGIN_REFUSED, faults.REPORT_GONE: faults.SERVICE_GONE}
 
 
 class RequestCounter(Protocol):
@@ -74,18 +63,14 @@ class RetryPolicy:
         :param failures: those of all attempts so far
         :param elapsed: seconds since the first attempt began
         """
-        last = failures[-1]
-        if last.fault.action is Action.SKIP:
-            is_first = sum(one.fault.action is Action.SKIP for one in failures) == 1
-            return self._backoff(1) if is_first else None
+        actions = [one.fault.action for one in failures]
         is_over = len(failures) >= self.attempts and elapsed >= self.seconds
-        if last.fault.action is not Action.RETRY or is_over or elapsed >= self.longest:
+        if actions[-1] is Action.SKIP:
+            is_over = actions.count(Action.SKIP) > 1
+        if is_over or elapsed >= self.longest or actions[-1] not in (Action.RETRY, Action.SKIP):
             return None
-        return max(self._backoff(len(failures)), last.retry_after)
-
-    def _backoff(self, attempts: int) -> float:
-        wait = min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
-        return wait * random.uniform(1.0, 1.25)
+        backoff = min(self.longest_wait, self.first_wait * 2.0 ** (len(failures) - 1))
+        return max(backoff * random.uniform(1.0, 1.25), failures[-1].retry_after)
 
 
 READ_POLICY = RetryPolicy()
@@ -166,9 +151,10 @@ class SoapClient:
             failures.append(outcome)
             wait = self.policy.next_wait(failures, self._now() - started)
             if wait is None or not request.retries or self._now() + wait >= self._ends:
-                self._note_failure(request, outcome.fault, counter)
-                is_retried = outcome.fault.action is Action.RETRY
-                tried = f"; {len(failures)} attempts" if is_retried else ""
+                if outcome.fault.action in (Action.RETRY, Action.SKIP):
+                    self._failed_in_a_row.append(outcome.fault)
+                    self.settle_failures(counter, at_least=FAILURES_IN_A_ROW)
+                tried = f"; {len(failures)} attempts" if len(failures) > 1 else ""
                 raise ListrakError(outcome.fault, outcome.detail + tried)
             if outcome.fault.slows_down and wait > REPORTED_WAIT:
                 counter.waiting(wait)
@@ -224,14 +210,10 @@ class SoapClient:
             fault = _FOR_THE_LOGIN.get(fault, fault)
         if fault is faults.INVALID_LOGON and self.password != self.password.strip():
             fault = replace(fault, message=f"{fault.message} {STRAY_SPACE}")
-        redacted = "" if fault.hide_detail else mask(detail, self._secrets)
-        described = f"{request.label}: {redacted}" if redacted else request.label
+        described = request.label
+        if detail and not fault.hide_detail:
+            described += f": {mask(detail, self._secrets)}"
         return DescribedFault(fault, described, retry_after)
-
-    def _note_failure(self, request: Request, fault: Fault, counter: RequestCounter) -> None:
-        if fault.action in (Action.RETRY, Action.SKIP) and request.subject is not None:
-            self._failed_in_a_row.append(fault)
-            self.settle_failures(counter, at_least=FAILURES_IN_A_ROW)
 
     def settle_failures(self, counter: RequestCounter, at_least: int = 1) -> None:
         """Let the login decide whether the service is down, or only the last requests fail.
