@@ -1,7 +1,5 @@
 """When a request may be sent: how many at once, how many a second, and none after a stop."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -111,22 +109,18 @@ class Throttle:
         with self._changed:
             while True:
                 self._breaker.check()
-                pause = self._not_before - self._clock.monotonic()
-                is_full = self._in_flight >= self.limit
-                if not is_full and pause <= 0:
-                    break
-                if is_full:
+                now = self._clock.monotonic()
+                pause = max(self._not_before, self._next_at) - now
+                if self._in_flight >= self.limit:
                     self._changed.wait()
-                else:
+                elif pause > 0:
                     self._clock.wait(self._changed, pause)
+                else:
+                    break
             self._in_flight += 1
-            now = self._clock.monotonic()
-            wait = max(0.0, self._next_at - now)
-            self._next_at = now + wait + self._interval
+            self._next_at = now + self._interval
         try:
-            if wait > 0:
-                self._breaker.wait(wait)
-            yield self._clock.monotonic()
+            yield now
         finally:
             with self._changed:
                 self._in_flight -= 1
