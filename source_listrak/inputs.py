@@ -1,7 +1,5 @@
 """The input files: configuration, catalog and state."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -51,14 +49,10 @@ def read_catalog(catalog_path: str | Path) -> models.ConfiguredAirbyteCatalog:
     try:
         return models.ConfiguredAirbyteCatalogSerializer.load(content)
     except ValueError as error:
-        if "catalog" in content:
-            raise config_error(
-                f"The catalog file contains the output of discover, not streams to read. {_USE_JQ}"
-            ) from None
-        what = " ".join(str(error).split())[:300]
-        raise config_error(
-            f"The catalog file does not contain a configured catalog: {what}"
-        ) from None
+        problem = f"does not contain a configured catalog: {' '.join(str(error).split())[:300]}"
+        if isinstance(content, dict) and "catalog" in content:
+            problem = f"contains the output of discover, not streams to read. {_USE_JQ}"
+    raise config_error(f"The catalog file {problem}")
 
 
 def read_state(state_path: str | Path) -> list[models.AirbyteStateMessage]:

@@ -46,6 +46,16 @@ def test_the_output_of_a_command_is_named_where_a_catalog_is_expected(
     assert caught.value.failure_type is FailureType.config_error
 
 
+@pytest.mark.parametrize("content", ["7", "null", "true", '"catalog"', "[]", '{"streams": [1]}'])
+def test_a_file_that_holds_no_catalog_is_a_config_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text(content, encoding="utf-8")
+    expected = "^The catalog file does not contain a configured catalog: Schema validation failed"
+    with pytest.raises(AirbyteTracedException, match=expected) as caught:
+        read_catalog(path)
+    assert caught.value.failure_type is FailureType.config_error
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
