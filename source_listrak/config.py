@@ -1,11 +1,9 @@
 """The options: one pydantic model, from which the form is drawn."""
 
-from __future__ import annotations
-
 import errno
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -40,8 +38,11 @@ _START_DATE_FORM = {
     "format": "date",
     "pattern": _START_DATE,
     "pattern_descriptor": "YYYY-MM-DD",
+    "examples": ["2024-01-01"],
 }
 _SHOWN = {"always_show": True}
+_SECRET = {"airbyte_secret": True}
+_Stripped = Annotated[str, pydantic.StringConstraints(strip_whitespace=True)]
 _INSTANT = pydantic.TypeAdapter(pydantic.AwareDatetime)
 NOT_AN_OBJECT = "The configuration is not a JSON object."
 _ZONES = ["America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC"]
@@ -68,19 +69,13 @@ class ListrakConfig(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
-    username: Annotated[str, pydantic.StringConstraints(strip_whitespace=True)] = _option(
-        "User name", "account", min_length=1
-    )
+    username: _Stripped = _option("User name", "account", min_length=1)
     """A Listrak user with Analytics Access, API Access and access to the lists to replicate."""
 
-    password: str = _option(
-        "Password", "account", {"airbyte_secret": True}, min_length=1, repr=False
-    )
+    password: str = _option("Password", "account", _SECRET, min_length=1, repr=False)
     """The password of this user."""
 
-    start_date: str | None = _option(
-        "Start date", "replicate", _START_DATE_FORM, default=None, examples=["2024-01-01"]
-    )
+    start_date: str | None = _option("Start date", "replicate", _START_DATE_FORM, default=None)
     """Replicates messages sent and contacts added since this day, in the account's time zone. Every
     message costs requests, so an earlier date makes the first sync longer. Defaults to one year
     before each sync, so the default moves. Outside Airbyte's form, a timestamp such as
@@ -184,7 +179,7 @@ class ListrakConfig(pydantic.BaseModel):
             host, _ = parts.hostname or "", parts.port
         except ValueError:
             raise ValueError("it must be a URL") from None
-        if not host or parts.username is not None or parts.password is not None:
+        if not host or "@" in parts.netloc:
             raise ValueError("it must be a URL with a host, without credentials")
         if parts.query or parts.fragment:
             raise ValueError("it must not have a query such as ?wsdl, or a fragment")
@@ -206,17 +201,17 @@ class ListrakConfig(pydantic.BaseModel):
         if self.start_date is None:
             return now.astimezone(timezone.utc) - DEFAULT_HISTORY
         since = _parse_start(self.start_date)
-        if not isinstance(since, datetime):
-            midnight = datetime.combine(since, time(), tzinfo=self.zone)
+        if since.tzinfo is None:
             # Where daylight saving changes at midnight, midnight does not exist or exists twice:
             # the earlier reading loses nothing.
-            since = min(midnight.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1))
+            midnights = (since.replace(tzinfo=self.zone, fold=fold) for fold in (0, 1))
+            since = min(midnight.astimezone(timezone.utc) for midnight in midnights)
         if since <= now:
             return since
         raise config_error("The configuration field 'start_date' is invalid: it is in the future.")
 
     @classmethod
-    def parse(cls, values: object) -> ListrakConfig:
+    def parse(cls, values: object) -> "ListrakConfig":
         """Return the validated options.
 
         :param values: the configuration as it was read from JSON
@@ -232,12 +227,10 @@ class ListrakConfig(pydantic.BaseModel):
     @classmethod
     def warning(cls, values: Mapping[str, object]) -> str | None:
         """Return a sentence that names the fields that do not exist; None if there are none."""
-        known = cls.model_fields
         # A platform adds fields of its own, which begin with an underscore.
-        unknown = [name for name in values if name not in known and not name.startswith("_")]
-        if not unknown:
-            return None
-        return f"The configuration contains unknown fields: {', '.join(unknown)}."
+        given = (name for name in values if not name.startswith("_"))
+        unknown = ", ".join(name for name in given if name not in cls.model_fields)
+        return f"The configuration contains unknown fields: {unknown}." if unknown else None
 
     @classmethod
     def connection_specification(cls) -> dict[str, Any]:
@@ -278,11 +271,11 @@ def _sentence(problem: Mapping[str, Any]) -> str:
     return f"The configuration field '{field}' is invalid: {detail[0].lower()}{detail[1:]}."
 
 
-def _parse_start(value: str) -> date | datetime:
-    """Return a start date as a day of the account, or an instant as a datetime in UTC."""
+def _parse_start(value: str) -> datetime:
+    """Return the naive midnight of a day of the account, or an instant in UTC."""
     try:
         if len(value) == len("YYYY-MM-DD"):
-            return date.fromisoformat(value)
+            return datetime.fromisoformat(value)
         return _INSTANT.validate_python(value).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise ValueError("there is no such date") from None

@@ -1,7 +1,5 @@
 """Errors that every part of the connector may raise."""
 
-from __future__ import annotations
-
 import errno
 import os
 import traceback
@@ -14,9 +12,7 @@ def config_error(message: str) -> AirbyteTracedException:
 
     :param message: what is wrong and what to do, without any value of the configuration
     """
-    return AirbyteTracedException(
-        message=message, internal_message=message, failure_type=FailureType.config_error
-    )
+    return AirbyteTracedException(message, message, FailureType.config_error)
 
 
 def as_traced(where: str, error: BaseException) -> AirbyteTracedException:
