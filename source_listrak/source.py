@@ -112,7 +112,8 @@ class SourceListrak(cdk.AbstractSource):
         parsed.since(now)
         context, lists = self.connect(parsed, self._settings.check_policy, logger)
         logger.info(f"The check found {len(lists):,} lists to replicate.")
-        fetch, end = context.report_of(TABLES["messages"]), wall_end(now, parsed.zone)
+        fetch = partial(context.fetch_report, TABLES["messages"])
+        end = wall_end(now, parsed.zone)
         clock, pool = self._settings.clock, ThreadPoolExecutor(parsed.num_workers)
         tried: list[Future[list[Row]]] = []
         ends = clock.monotonic() + self._settings.check_policy.deadline
@@ -168,7 +169,7 @@ class SourceListrak(cdk.AbstractSource):
         )
         watch, counts = ZoneWatch(config.zone, settings.now), StreamCounts("shared requests")
         context = Context(config, client, dates, watch, logger, settings.now, counts)
-        rows = context.fetch(login, client.login, {}, counts).rows
+        rows = context.fetch(login, LOGIN, counts).rows
         return context, _chosen_lists(rows, config.list_ids, logger)
 
     def read(
@@ -222,7 +223,7 @@ class SourceListrak(cdk.AbstractSource):
     ) -> Iterator[models.AirbyteMessage]:
         config, logger, breaker = context.config, context.logger, context.client.breaker
         list_ids = sorted(row["ListID"] for row in lists)
-        reports = make_reports(config, plans, list_ids, context.report_of)
+        reports = make_reports(config, plans, list_ids, context.fetch_report)
         for report in reports.values():
             breaker.on_trip(report.release)
         engine = Engine(config.num_workers, breaker, logger, self._settings.state_interval)

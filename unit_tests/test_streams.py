@@ -131,8 +131,9 @@ def stream(
 def test_a_message_that_arrives_twice_counts_as_one() -> None:
     """The last row is the newest one."""
     rows: list[dict[str, Any]] = [{"MsgID": 8}, {"MsgID": 8, "X": 1}, {"MsgID": 7}]
-    fetch = stream("messages", client=Client(*rows)).context.report_of(TABLES["messages"])
-    fetched = fetch(1, Window(datetime(2026, 1, 1), datetime(2026, 2, 1)))
+    context = stream("messages", client=Client(*rows)).context
+    january = Window(datetime(2026, 1, 1), datetime(2026, 2, 1))
+    fetched = context.fetch_report(TABLES["messages"], 1, january)
     assert [(row["MsgID"], row.get("X")) for row in fetched] == [(8, 1), (7, None)]
 
 

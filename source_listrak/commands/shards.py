@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from source_listrak.config import ListrakConfig
 from source_listrak.source import Settings, SourceListrak
@@ -54,7 +55,7 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     now, logger = settings.now(), logging.getLogger("airbyte")
     windows = merge([Window.of(config.since(now), now, config.zone)])
     context, lists = SourceListrak(settings).connect(config, settings.read_policy, logger)
-    fetch = context.report_of(TABLES["messages"])
+    fetch = partial(context.fetch_report, TABLES["messages"])
     counters = set[str]().union(
         *(table.counters for table in TABLES.values() if table.report == "messages")
     )

@@ -1,7 +1,5 @@
 """HttpStream-style classes, by what a table is sliced by; conversations are read like messages."""
 
-from __future__ import annotations
-
 from source_listrak.streams.account import AccountStream, LoginStream
 from source_listrak.streams.base import ListrakStream
 from source_listrak.streams.list import AnalyticsStream, ListStream, ReportStream

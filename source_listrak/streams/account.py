@@ -1,9 +1,8 @@
 """Tables of the whole account."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from copy import copy
+from dataclasses import replace
 
 from source_listrak.streams.base import ListrakStream
 from source_listrak.sync.reader import Rows
@@ -31,14 +30,8 @@ class AccountStream(ListrakStream):
         is_covered = set(self.plan.before.lists).issuperset(self.list_ids())
         read_to = self.plan.read_to(ACCOUNT) if is_covered else None
         start = self.plan.start(ACCOUNT) if read_to else self.plan.before.since
-        yield Slice(
-            (ACCOUNT,),
-            ("account", ACCOUNT),
-            self.span(start),
-            start=start,
-            read_to=read_to,
-            only_lists=self.config.list_ids,
-        )
+        whole = Slice((ACCOUNT,), ("account", ACCOUNT), self.span(start), {}, start, read_to)
+        yield replace(whole, only_lists=self.config.list_ids)
 
 
 class LoginStream(AccountStream):

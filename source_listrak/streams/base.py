@@ -1,7 +1,5 @@
 """A table with its plan: what a sync reads of it, slice by slice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,15 +105,10 @@ class ListrakStream(SoapStream):
         :param expected_rows: rows that it has at least
         """
         parent = {self.table.id_column: key[-1]}
-        return Slice(
-            key=key,
-            subject=("list" if len(key) == 1 else self.table.sliced_by, key[-1]),
-            arguments=parent | self.span(start),
-            added=parent if self.table.id_column in self.table.added else {},
-            start=start,
-            read_to=read_to,
-            expected_rows=expected_rows,
-        )
+        subject = ("list" if len(key) == 1 else self.table.sliced_by, key[-1])
+        added = parent if self.table.id_column in self.table.added else {}
+        arguments = parent | self.span(start)
+        return Slice(key, subject, arguments, added, start, read_to, expected_rows)
 
     def span(self, start: datetime) -> dict[str, Any]:
         """Return the arguments for rows dated from an instant to the window's end."""
@@ -127,9 +120,8 @@ class ListrakStream(SoapStream):
     def fetch_page(
         self, slice_: Slice, number: int | None = None, *, retries: bool = True
     ) -> rows.Page:
-        """Return one page of a slice; see `make_request` and `Context.fetch`."""
-        request = self.make_request(slice_, number, retries=retries)
-        return self.context.fetch(self, request, slice_.added, self.counts)
+        """Return one page of a slice; see `Context.fetch`."""
+        return self.context.fetch(self, slice_, self.counts, number, retries=retries)
 
     def settle_failures(self) -> None:
         """Let the login decide whether the service is down, if the last requests failed.

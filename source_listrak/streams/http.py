@@ -1,7 +1,5 @@
 """The HttpStream whose request layer is SOAP, and what the requests of one run share."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,6 +84,8 @@ class SoapStream(HttpStream):
     ) -> bytes:
         """Return the SOAP envelope; the credentials are added on the wire only."""
         constants = dict(self.table.constants)
+        if self.table.sliced_by == "report" and self.table.ranged:
+            constants["IncludeTestMessages"] = self.config.include_test_messages
         arguments = {**constants, **(stream_slice or {}), **(next_page_token or {})}
         return envelope.build(self.table.operation, arguments)
 
@@ -132,44 +132,36 @@ class Context:
     now: Callable[[], datetime]
     counts: StreamCounts
 
-    def report_of(self, table: Table) -> Callable[[int, Window | None], list[rows.Row]]:
-        """Return a function that fetches the report of a list in a window; None: all of it.
+    def fetch_report(self, table: Table, list_id: int, window: Window | None) -> list[rows.Row]:
+        """Return the report of a list in a window; None: all of it.
 
-        Of several rows with the same ID, it returns the last.
-
-        It raises what `fetch` raises.
+        Of several rows with the same ID, the last is returned. Raises what `fetch` raises.
         """
-        stream = SoapStream(table, self.config, self.dates)
-
-        def fetch_report(list_id: int, window: Window | None) -> list[rows.Row]:
-            parent = {"ListID": list_id}
-            arguments: dict[str, Any] = dict(parent)
-            if window is not None:
-                arguments |= {
-                    "StartDate": window.start,
-                    "EndDate": window.end,
-                    "IncludeTestMessages": self.config.include_test_messages,
-                }
-            slice_ = Slice((list_id,), ("list", list_id), arguments)
-            page = self.fetch(stream, stream.make_request(slice_), parent, self.counts)
-            return list({row[table.key[-1]]: row for row in page.rows}.values())
-
-        return fetch_report
+        parent = {"ListID": list_id}
+        span = {"StartDate": window.start, "EndDate": window.end} if window else {}
+        slice_ = Slice((list_id,), ("list", list_id), parent | span, parent)
+        page = self.fetch(SoapStream(table, self.config, self.dates), slice_, self.counts)
+        return list({row[table.key[-1]]: row for row in page.rows}.values())
 
     def fetch(
-        self, stream: SoapStream, request: Request, added: Mapping[str, Any], counts: StreamCounts
+        self,
+        stream: SoapStream,
+        slice_: Slice,
+        counts: StreamCounts,
+        number: int | None = None,
+        *,
+        retries: bool = True,
     ) -> rows.Page:
-        """Send a request and return its page.
+        """Return one page of a slice; see `SoapStream.make_request`.
 
-        :param stream: the one that made the request
-        :param added: columns that the connector adds to each row
         :param counts: those of the stream that needs the page
         :raises ListrakError: the page could not be fetched
         :raises SyncStopped: the sync is stopped
         """
+        request = stream.make_request(slice_, number, retries=retries)
         page = self.client.send(request, stream.parse_response, counts)
         for row in page.rows:
-            row.update(added)
+            row.update(slice_.added)
         table, wrong = stream.table, page.wrong_values
         if table.cursor not in (None, table.id_column):
             self.watch.see(table.name, page.rows, table.cursor)

@@ -1,11 +1,10 @@
 """Tables sliced by list."""
 
-from __future__ import annotations
-
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import partial
 
 import orjson
 
@@ -16,10 +15,12 @@ from source_listrak.sync import windows
 from source_listrak.sync.reader import Rows
 from source_listrak.sync.reports import micros_of
 from source_listrak.sync.slices import Slice
-from source_listrak.tables import TABLES
+from source_listrak.tables import TABLES, Table
 
 ANALYTICS_BATCH = 2500
 """Messages of one request for their analytics, at most (Listrak's help pages)."""
+
+_CHANGES = ("list_removals", "list_address_changes")
 
 
 class ListStream(ListrakStream):
@@ -33,20 +34,11 @@ class ListStream(ListrakStream):
 
         A contact that returns keeps its AdditionDate, so only a full read finds it.
         """
-        read_to = self.plan.read_to(list_id)
-        if (
-            read_to
-            and self.table.rows_can_leave
-            and windows.next_due((list_id,), read_to, self.plan.end)
-        ):
-            yield self.make_slice((list_id,), self.plan.before.since, None)
-        else:
-            yield self.list_slice(list_id)
-
-    @cached_property
-    def _reports_of_changes(self) -> list[SoapStream]:
-        tables = TABLES["list_removals"], TABLES["list_address_changes"]
-        return [SoapStream(table, self.config, self.context.dates) for table in tables]
+        slice_ = self.list_slice(list_id)
+        key, read_to, end = slice_.key, slice_.read_to, self.plan.end
+        if self.table.rows_can_leave and read_to and windows.next_due(key, read_to, end):
+            slice_ = self.make_slice(key, self.plan.before.since, None)
+        yield slice_
 
     def recent_changes(self, slice_: Slice) -> int | None:
         """Return a number that any further change of a list changes; None where it is unknown.
@@ -62,7 +54,7 @@ class ListStream(ListrakStream):
         span = {"StartDate": window.start - windows.MARGIN, "EndDate": window.end + windows.MARGIN}
         slice_ = Slice(slice_.key, slice_.subject, list_id | span, list_id)
         try:
-            return sum(sum(self._pages(report, slice_)) for report in self._reports_of_changes)
+            return sum(sum(self._pages(TABLES[name], slice_)) for name in _CHANGES)
         except ListrakError as error:
             # A report that is gone is about this list alone.
             self._is_changes_readable = error.fault.action is Action.SKIP
@@ -73,19 +65,18 @@ class ListStream(ListrakStream):
             )
             return None
 
-    def _pages(self, report: SoapStream, slice_: Slice) -> set[int]:
+    def _pages(self, table: Table, slice_: Slice) -> set[int]:
         """Return a hash of each page of a report."""
-        found, number = set[int](), 1
-        while True:
-            request = report.make_request(slice_, number)
-            page = self.context.fetch(report, request, slice_.added, self.counts)
-            hashes = [hash(orjson.dumps(row)) for row in page.rows]
-            del page  # its memory, while the next one is awaited
+        report, found = SoapStream(table, self.config, self.context.dates), set[int]()
+        fetch = partial(self.context.fetch, report, slice_, self.counts)
+        for number in itertools.count(1):
+            # No page is kept while the next one is awaited.
+            hashes = [hash(orjson.dumps(row)) for row in fetch(number).rows]
             # A page with nothing new is the end, in case the service repeats its last page.
             if not hashes or sum(hashes) in found:
-                return found
+                break
             found.add(sum(hashes))
-            number += 1
+        return found
 
 
 class ReportStream(ListrakStream):

@@ -1,7 +1,5 @@
 """Tables sliced by message or by conversation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from source_listrak.soap.faults import ListrakError

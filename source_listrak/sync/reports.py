@@ -161,13 +161,13 @@ def make_reports(
     config: ListrakConfig,
     plans: Mapping[str, StreamPlan],
     list_ids: Sequence[int],
-    report_of: Callable[[Table], Callable[[int, Window | None], list[Row]]],
+    fetch_report: Callable[[Table, int, Window | None], list[Row]],
 ) -> dict[str, SharedReport]:
     """Return the shared reports that the selected tables need, by table.
 
     :param plans: of the selected tables, by name
     :param list_ids: all lists of this sync, ascending
-    :param report_of: returns what fetches a report
+    :param fetch_report: requests the report of a list in a window
     """
     # Never shut down, since the threads of a stopped sync may still submit; each request then
     # ends at once.
@@ -183,7 +183,7 @@ def make_reports(
         table, plan = TABLES[name], plans.get(name)
         counters = sorted(set[str]().union(*(one.counters for one in tables)))
         reports[name] = SharedReport(
-            report_of(table),
+            partial(fetch_report, table),
             partial(_windows, table, [(one, plans[one.name]) for one in tables]),
             list_ids,
             kept=set(plan.lists_to_read(plan.list_ids(list_ids))) if plan else set(),
