@@ -33,7 +33,7 @@ class RequestCounter(Protocol):
     def requested(self, *, is_retry: bool) -> None:
         """Count one request on the wire."""
 
-    def waiting(self, seconds: float) -> None:
+    def waiting(self) -> None:
         """Note a long wait that the service demands (429, 503), before it begins."""
 
 
@@ -157,7 +157,7 @@ class SoapClient:
                 tried = f"; {len(failures)} attempts" if len(failures) > 1 else ""
                 raise ListrakError(outcome.fault, outcome.detail + tried)
             if outcome.fault.slows_down and wait > REPORTED_WAIT:
-                counter.waiting(wait)
+                counter.waiting()
             self.logger.warning(
                 f"{outcome.detail} ({outcome.fault.name}): attempt {len(failures)} failed; next in "
                 f"{wait:.1f} s"

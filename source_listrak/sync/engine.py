@@ -76,7 +76,7 @@ class Engine:
     messages: queue.Queue[Any] = field(default_factory=output.make_queue)
     repository: cdk.InMemoryMessageRepository = field(default_factory=cdk.InMemoryMessageRepository)
 
-    def emit_rate_limited(self, stream: str, seconds: float) -> None:
+    def emit_rate_limited(self, stream: str) -> None:
         """Emit the status of a stream that waits for a rate limit."""
         self.messages.put(output.rate_limited(stream))
 

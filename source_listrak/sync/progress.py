@@ -3,7 +3,6 @@
 import logging
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -39,19 +38,16 @@ _DATE_LENGTH = len("2024-01-01T00:00:00.000000Z")
 class StreamCounts:
     """Counts of one stream, by name; thread-safe.
 
-    :param on_rate_limited: called with the seconds of a wait for a rate limit
+    :param on_rate_limited: called when a request waits long for a rate limit for the first time
     :ivar is_running: whether the stream began and has not ended
     """
 
-    def __init__(
-        self, name: str, on_rate_limited: Callable[[float], None] = lambda seconds: None
-    ) -> None:
+    def __init__(self, name: str, on_rate_limited: Callable[[], object] = lambda: None) -> None:
         self.name = name
         self._on_rate_limited = on_rate_limited
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self.is_running = False
-        self._limited_until = 0.0
 
     def __getitem__(self, name: str) -> int:
         return self._counts[name]
@@ -60,14 +56,10 @@ class StreamCounts:
         """Note one request on the wire."""
         self.add(requests=1, retries=int(is_retry))
 
-    def waiting(self, seconds: float) -> None:
-        """Note that a request waits for a rate limit; workers that wait together count once."""
-        now = time.monotonic()
-        with self._lock:
-            if now < self._limited_until:
-                return
-            self._limited_until = now + seconds
-        self._on_rate_limited(seconds)
+    def waiting(self) -> None:
+        """Note that a request waits long for a rate limit."""
+        if self.add(waits=1):
+            self._on_rate_limited()
 
     def is_first(self, what: str) -> bool:
         """Return whether this is the first time; `what` includes the stream's name."""

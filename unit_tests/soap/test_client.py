@@ -60,13 +60,13 @@ LOGIN_READER = LISTS.reader()
 @dataclass
 class Counter:
     retries: list[bool] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
+    waits: int = 0
 
     def requested(self, *, is_retry: bool) -> None:
         self.retries.append(is_retry)
 
-    def waiting(self, seconds: float) -> None:
-        self.waits.append(seconds)
+    def waiting(self) -> None:
+        self.waits += 1
 
 
 @dataclass
@@ -209,14 +209,14 @@ def test_the_next_attempt_waits_as_long_as_the_service_demands_up_to_a_limit(
 @pytest.mark.parametrize(
     ("answer", "waits"),
     [
-        (Response(429, b"", retry_after=40.0), [40.0]),
-        (Response(503, b"", retry_after=5.5), [5.5]),
-        (Response(503, b"", retry_after=4.0), []),
-        (Response(500, b"", PLAIN, retry_after=40.0), []),
+        (Response(429, b"", retry_after=40.0), 1),
+        (Response(503, b"", retry_after=5.5), 1),
+        (Response(503, b"", retry_after=4.0), 0),
+        (Response(500, b"", PLAIN, retry_after=40.0), 0),
     ],
 )
 def test_a_long_wait_for_429_or_503_is_reported_once_before_it_begins(
-    answer: Response, waits: list[float]
+    answer: Response, waits: int
 ) -> None:
     service = Service(answer, OK)
     service.send()
