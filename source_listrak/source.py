@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
@@ -20,6 +20,7 @@ from source_listrak.config import ListrakConfig
 from source_listrak.errors import config_error
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
+from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.redaction import spellings
 from source_listrak.soap.rows import Row
 from source_listrak.soap.throttle import Clock, StopSwitch
@@ -106,33 +107,30 @@ class SourceListrak(cdk.AbstractSource):
 
         Another list is tried when one fails, or does not answer for `Settings.check_patience`.
 
-        :raises AirbyteTracedException: one of them is missing
+        :raises AirbyteTracedException: one of them is missing; rather than an error about a list
+            that is gone, that of another list
         """
         parsed, now = ListrakConfig.parse(config), self._settings.now()
         parsed.since(now)
         context, lists = self.connect(parsed, self._settings.check_policy, logger)
         logger.info(f"The check found {len(lists):,} lists to replicate.")
-        fetch = partial(context.fetch_report, TABLES["messages"])
         end = wall_end(now, parsed.zone)
-        clock, pool = self._settings.clock, ThreadPoolExecutor(parsed.num_workers)
+        fetch = partial(context.fetch_report, TABLES["messages"], window=Window(end - DAY, end))
+        settings, pool = self._settings, ThreadPoolExecutor(parsed.num_workers)
+        ends = settings.clock.monotonic() + settings.check_policy.deadline
         tried: list[Future[list[Row]]] = []
-        ends = clock.monotonic() + self._settings.check_policy.deadline
-        try:
-            for row in lists:
-                if tried and clock.monotonic() >= ends:
-                    break
-                tried.append(pool.submit(fetch, row["ListID"], Window(end - DAY, end)))
-                waiting = [one for one in tried if not one.done()]
-                wait(waiting, self._settings.check_patience, FIRST_COMPLETED)
-                if any(one.done() and one.exception() is None for one in tried):
-                    return True, None
-            for late in as_completed(tried):
-                if late.exception() is None:
-                    return True, None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for row in lists:
+            tried.append(pool.submit(fetch, row["ListID"]))
+            wait(tried[-1:], settings.check_patience)
+            is_found = any(one.done() and one.exception() is None for one in tried)
+            if is_found or settings.clock.monotonic() >= ends:
+                break
+        for one in as_completed(tried):
+            if one.exception() is None:
+                context.client.breaker.interrupt()  # no request that still waits is sent
+                return True, None
         context.client.breaker.check()
-        raise next(filter(None, (one.exception() for one in tried)))
+        raise min(filter(None, (one.exception() for one in tried)), key=_is_gone)
 
     def check(self, logger: logging.Logger, config: Config) -> models.AirbyteConnectionStatus:
         """Return the outcome; the CDK's own version puts the message in quotation marks."""
@@ -252,6 +250,10 @@ class SourceListrak(cdk.AbstractSource):
         """Stop a running read from outside: no more requests, and the state as of now."""
         if self._breaker is not None:
             self._breaker.interrupt()
+
+
+def _is_gone(error: BaseException) -> bool:
+    return isinstance(error, ListrakError) and error.fault.action is Action.SKIP
 
 
 def _chosen_lists(

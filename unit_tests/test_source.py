@@ -342,6 +342,13 @@ def test_a_check_fails_when_all_lists_are_refused() -> None:
     assert (status.message or "").startswith(PERMISSION.message)
 
 
+@pytest.mark.parametrize("gone", [1, 2])
+def test_a_check_names_a_refusal_rather_than_a_list_that_is_gone(gone: int) -> None:
+    """The user can resolve the refusal."""
+    service = Unavailable([1, 2, 3], dict.fromkeys([1, 2, 3], REFUSED) | {gone: GONE})
+    assert (check(service).message or "").startswith(PERMISSION.message)
+
+
 class Ticking(Clock):
     """A clock that shows a second more each time."""
 
