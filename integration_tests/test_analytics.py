@@ -554,7 +554,7 @@ def test_each_model_contains_what_it_describes(
     assert [list(row.values()) for row in models.query(sql)] == rows
 
 
-def test_a_message_with_the_id_of_a_conversations_mail_is_no_less_a_campaign(
+def test_a_message_with_an_id_of_automated_mail_is_a_campaign(
     models: Warehouse,
 ) -> None:
     """Only one with the mail's list and subject, too, is that mail, and nothing counts twice."""
@@ -598,7 +598,7 @@ def test_rows_without_an_address_are_counted_by_what_identifies_them(models: War
     assert day == {"sends": 4}
 
 
-def test_the_mail_of_an_id_that_two_lists_share_is_attributed_to_neither(
+def test_mail_of_an_id_that_two_lists_share_belongs_to_neither(
     models: Warehouse,
 ) -> None:
     found = models.query(
@@ -746,7 +746,7 @@ def test_a_schema_without_any_table_fails_with_advice(warehouse: Warehouse, tmp_
         run("build", warehouse, tmp_path / "dbt", {})
 
 
-def test_rows_that_listrak_counts_and_that_are_missing_lead_to_a_warning(
+def test_fewer_rows_than_listrak_counts_lead_to_a_warning(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
     """The difference keeps the instant at which it was first found."""
@@ -773,7 +773,7 @@ def _synced_on(day: datetime, records: Records) -> Destination:
 
 
 @pytest.mark.parametrize(("days", "fresh"), [(0, True), (8, False)])
-def test_when_the_last_sync_is_a_week_ago_then_the_sources_are_stale(
+def test_a_week_after_the_last_sync_the_sources_are_stale(
     tmp_path: Path, days: int, fresh: bool
 ) -> None:
     warehouse = DuckDB(tmp_path)
@@ -789,7 +789,7 @@ def test_when_the_last_sync_is_a_week_ago_then_the_sources_are_stale(
         assert fresh
 
 
-def test_the_sources_are_the_tables_of_the_connector_with_their_descriptions() -> None:
+def test_the_sources_are_the_tables_with_their_descriptions() -> None:
     text = (PACKAGE / "models" / "staging" / "sources.yml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(text)["sources"]
     found = {table["name"]: table for table in source["tables"]}

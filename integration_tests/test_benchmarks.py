@@ -37,7 +37,7 @@ def test_each_reader_reads_and_each_table_is_printed(tmp_path: Path) -> None:
     assert list(json.loads(raw.read_text())) == ["run", *parts]
 
 
-def test_a_schedule_is_measured_with_the_tiers_and_with_the_rule_of_0_2_0() -> None:
+def test_a_schedule_is_measured_with_both_rules() -> None:
     config = schedules.account(Size(1, 0.03))
     after = schedules.cost(config, HOUR, 6)
     with schedules.rule_of_0_2_0():
@@ -48,7 +48,7 @@ def test_a_schedule_is_measured_with_the_tiers_and_with_the_rule_of_0_2_0() -> N
 
 
 @pytest.mark.parametrize("lag", [0, 3, 12])
-def test_a_lag_delays_no_event_beyond_the_second_sync_after_it_appeared(lag: int) -> None:
+def test_in_spite_of_a_lag_events_arrive_within_two_syncs(lag: int) -> None:
     _, events, _, _, longest, missing = schedules.arrivals(Size(1, 0.4), lag)
     assert events
     assert missing == 0

@@ -165,7 +165,7 @@ def test_a_cache_holds_the_account_as_time_passes(
     assert requests[2] < requests[1] / 2, "all was read again"
 
 
-def test_given_a_filled_cache_when_read_in_full_again_then_it_holds_the_same(
+def test_a_full_refresh_leaves_a_filled_cache_the_same(
     pyairbyte: PyAirbyte, simulator: SimulatorProcess
 ) -> None:
     pyairbyte.sync(FIRST)

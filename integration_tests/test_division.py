@@ -178,7 +178,7 @@ def test_recipients_with_empty_pages_in_the_middle_are_read_whole(
 
 @pytest.mark.parametrize("counters", ["low", "high"])
 @pytest.mark.parametrize("page_size", [1, 7])
-def test_however_wrong_its_counter_a_giant_message_is_read_by_all_workers(
+def test_a_wrong_counter_keeps_no_worker_from_a_giant_message(
     counters: str, page_size: int
 ) -> None:
     account = {"messages_per_list": 3, "giant_message_opens": 150 * page_size}
@@ -188,7 +188,7 @@ def test_however_wrong_its_counter_a_giant_message_is_read_by_all_workers(
     assert service.peak_in_flight == WORKERS
 
 
-def test_given_a_page_fails_in_the_middle_then_the_next_sync_reads_the_message() -> None:
+def test_a_page_that_fails_is_read_by_the_next_sync() -> None:
     service = giant_message(600, page_size=5)
     rows = truth(service, OPENS)
     giant, _ = giant_of(rows)
@@ -253,7 +253,7 @@ def test_pages_that_begin_again_are_an_error(
     assert len(outcome.arguments(CONTACTS_OPERATION)) <= 2 + 2 * wrap_pages + 2 * WORKERS
 
 
-def test_a_message_with_pages_that_are_gone_fails_and_is_read_whole_by_a_later_sync() -> None:
+def test_a_message_with_lost_pages_is_read_whole_by_a_later_sync() -> None:
     """Its report is not gone: other pages of it are read."""
     service = giant_message(1200, page_size=7)
     rows = truth(service, OPENS)
@@ -325,7 +325,7 @@ def test_cut_anywhere_the_next_attempt_reads_the_rest(cut: int) -> None:
     assert not waiting()
 
 
-def test_interrupted_while_a_list_is_divided_it_ends_without_counting_it() -> None:
+def test_an_interrupted_list_in_parts_is_not_counted() -> None:
     service = giant_list(2000, page_size=5, latency=0.002)
     connection = connect(service, CONTACTS)
     source = SourceListrak(service.at(NOW))

@@ -69,7 +69,7 @@ def sim() -> Iterator[Simulator]:
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_given_a_read_only_file_system_then_every_command_works(
+def test_every_command_works_on_a_read_only_file_system(
     sim: Simulator, verb: str, tmp_path: Path
 ) -> None:
     result = run(sim, verb, tmp_path, module=["integration_tests.read_only"])
@@ -89,7 +89,7 @@ def test_the_simulated_read_only_file_system_refuses_to_write() -> None:
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_given_standard_error_and_input_are_closed_then_every_command_works(
+def test_every_command_works_without_standard_error_and_input(
     sim: Simulator, verb: str, tmp_path: Path
 ) -> None:
     result = run(sim, verb, tmp_path, prepare="exec 0<&- 2>&-")
@@ -105,7 +105,7 @@ def test_given_standard_error_and_input_are_closed_then_every_command_works(
         ("exec >/dev/full", "Cannot write to standard output. The machine or container of the "),
     ],
 )
-def test_given_an_output_that_cannot_be_written_then_one_sentence_says_so(
+def test_an_output_that_cannot_be_written_is_one_sentence(
     sim: Simulator, verb: str, prepare: str, sentence: str, tmp_path: Path
 ) -> None:
     result = run(sim, verb, tmp_path, prepare=prepare)
@@ -146,7 +146,7 @@ except MemoryError:
     assert done.stdout == b"out of memory\n", done.stderr.decode()
 
 
-def test_given_a_non_blocking_pipe_that_is_full_then_the_sync_waits(tmp_path: Path) -> None:
+def test_a_sync_waits_for_a_full_non_blocking_pipe(tmp_path: Path) -> None:
     account = make_account(recipients_per_message=2000, open_rate=1.0)
     with make_simulator(account, page_size=1000) as sim, non_blocking_pipe() as (reader, writer):
         process = subprocess.Popen(
@@ -180,9 +180,7 @@ def non_blocking_pipe() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_given_the_process_is_killed_while_it_reads_then_nothing_is_left_on_disk(
-    ending: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_killed_process_leaves_nothing_on_disk(ending: signal.Signals, tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir()
     environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "HOME"), str(private))
@@ -202,7 +200,7 @@ def test_given_the_process_is_killed_while_it_reads_then_nothing_is_left_on_disk
 
 
 @pytest.mark.parametrize("closes_first", [True, False])
-def test_given_a_reader_that_stops_early_then_its_signal_is_the_exit_code(
+def test_the_signal_of_a_reader_that_stops_is_the_exit_code(
     closes_first: bool, tmp_path: Path
 ) -> None:
     """As PyAirbyte's `get_samples`, which takes 0 and SIGTERM for no error."""
@@ -221,7 +219,7 @@ def test_given_a_reader_that_stops_early_then_its_signal_is_the_exit_code(
         process.stdout.close()
 
 
-def test_given_no_command_then_the_usage_is_printed_and_the_code_is_2() -> None:
+def test_without_a_command_the_usage_is_printed() -> None:
     done = subprocess.run(command(), cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.startswith(b"usage: source-listrak")

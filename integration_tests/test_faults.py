@@ -200,20 +200,20 @@ def test_every_fault_that_the_simulator_knows_is_tested_here() -> None:
 
 def test_every_fault_that_the_connector_knows_is_reached_by_a_test() -> None:
     on_their_own = {
-        "report_gone": test_given_reports_are_gone_then_they_alone_are_skipped_and_owed,
-        "outage": test_given_an_outage_then_the_sync_fails_soon_and_resumes_later,
-        "repeated_page": test_given_a_page_is_repeated_then_reading_ends_with_an_error,
-        "interrupted": test_leaving.test_given_a_signal_then_the_last_state_is_written,
-        "proxy_login": test_secrets.test_given_the_proxy_refuses_its_password_then_it_is_named,
-        "proxy_refused": test_wire.test_given_a_proxy_refuses_the_tunnel_then_its_status_says_why,
+        "report_gone": test_reports_that_are_gone_are_skipped_alone,
+        "outage": test_after_an_outage_the_sync_resumes,
+        "repeated_page": test_a_page_that_repeats_without_end_is_an_error,
+        "interrupted": test_leaving.test_after_a_signal_the_last_state_is_written,
+        "proxy_login": test_secrets.test_a_proxy_that_refuses_its_password_is_named,
+        "proxy_refused": test_wire.test_the_status_of_a_proxy_says_why_it_refuses,
         "private_address": test_secrets.test_in_the_cloud_a_private_endpoint_is_refused,
-        "tls": test_secrets.test_given_an_unknown_authority_then_no_password_is_sent,
+        "tls": test_secrets.test_no_password_is_sent_to_an_unknown_authority,
     }
     assert {*on_their_own, *BY_THE_LOGIN.values(), *BY_A_REPORT.values()} == set(BY_NAME)
 
 
 @pytest.mark.parametrize("simulated", sorted(BY_THE_LOGIN))
-def test_given_the_login_fails_when_checked_or_read_then_the_message_names_the_fault(
+def test_check_and_read_name_the_fault_of_the_login(
     simulated: str,
 ) -> None:
     fault = BY_NAME[BY_THE_LOGIN[simulated]]
@@ -237,7 +237,7 @@ def test_given_the_login_fails_when_checked_or_read_then_the_message_names_the_f
 
 
 @pytest.mark.parametrize("simulated", sorted(BY_A_REPORT))
-def test_given_every_report_fails_when_read_then_no_table_is_called_complete(
+def test_when_every_report_fails_no_table_is_complete(
     simulated: str,
 ) -> None:
     fault = BY_NAME[BY_A_REPORT[simulated]]
@@ -276,7 +276,7 @@ def test_given_every_report_fails_when_read_then_no_table_is_called_complete(
 
 
 @pytest.mark.parametrize("simulated", [*PASSING, *HARMLESS, "all at once"])
-def test_given_a_fault_now_and_then_when_read_then_all_tables_equal_the_truth(
+def test_faults_now_and_then_change_no_table(
     simulated: str,
 ) -> None:
     # All at once they replace most responses; each request has more attempts than faults.
@@ -295,7 +295,7 @@ def test_given_a_fault_now_and_then_when_read_then_all_tables_equal_the_truth(
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_given_a_wrong_password_then_it_is_sent_once_and_one_sentence_says_so(verb: str) -> None:
+def test_a_wrong_password_costs_one_request_and_one_sentence(verb: str) -> None:
     with make_simulator() as sim:
         run = check if verb == "check" else read
         result = run(sim, password="wrong", num_workers=40)
@@ -346,7 +346,7 @@ def test_a_changed_password_stops_all_new_requests() -> None:
 
 
 @pytest.mark.parametrize("end_style", ["missing", "nil", "empty"])
-def test_given_the_user_sees_no_list_then_check_and_read_fail_after_the_login(
+def test_check_and_read_fail_without_a_list(
     end_style: str,
 ) -> None:
     with make_simulator(end_style=end_style) as sim:
@@ -366,7 +366,7 @@ def test_given_the_user_sees_no_list_then_check_and_read_fail_after_the_login(
 # check
 
 
-def test_when_checked_then_the_login_and_one_report_of_one_day_are_requested() -> None:
+def test_a_check_requests_the_login_and_a_report_of_one_day() -> None:
     with make_simulator() as sim:
         result = check(sim)
         assert result.connection["status"] == "SUCCEEDED"
@@ -419,7 +419,7 @@ class Unreachable:
 
 
 @pytest.mark.parametrize("error", [AttemptFailed(faults.TIMEOUT), None], ids=["silent", "broken"])
-def test_given_a_service_that_only_fails_when_checked_then_it_takes_20_seconds(
+def test_a_check_of_a_failing_service_takes_20_seconds(
     error: AttemptFailed | None,
 ) -> None:
     clock = JumpingClock()
@@ -443,7 +443,7 @@ def gone_for(messages: Iterable[int]) -> dict[str, Any]:
     return {"report_gone": {"message_ids": sorted(messages)}}
 
 
-def test_given_reports_are_gone_then_they_alone_are_skipped_and_owed() -> None:
+def test_reports_that_are_gone_are_skipped_alone() -> None:
     with make_simulator() as sim:
         truth = truth_of(sim)
         busy = busy_message(sim)
@@ -563,7 +563,7 @@ def test_a_service_that_is_gone_fails_the_sync() -> None:
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_given_an_endpoint_without_a_service_then_the_message_names_the_endpoint(
+def test_an_endpoint_without_a_service_is_named(
     verb: str,
 ) -> None:
     with make_simulator() as sim:
@@ -612,7 +612,7 @@ def test_all_reports_gone_are_all_deferred() -> None:
 
 
 @pytest.mark.parametrize("simulated", PERMISSIONS)
-def test_given_one_report_is_refused_then_it_alone_fails_and_is_owed(simulated: str) -> None:
+def test_a_report_that_is_refused_is_deferred_alone(simulated: str) -> None:
     with make_simulator() as sim:
         message = busy_message(sim)
         sim.config.faults = everywhere(simulated, message_ids=[message], operations=[CLICKS])
@@ -666,7 +666,7 @@ def test_a_refused_list_leaves_the_others() -> None:
 
 
 @pytest.mark.parametrize("simulated", ["other_fault", "ws_exception", "doctype"])
-def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owed(
+def test_a_message_that_fails_is_deferred_and_the_rest_is_read(
     simulated: str,
 ) -> None:
     with make_simulator() as sim:
@@ -708,7 +708,7 @@ def test_given_one_message_fails_permanently_then_the_rest_is_read_and_it_is_owe
         assert not third.stream_state("message_opens")["owed"]
 
 
-def test_given_lists_fail_in_several_tables_then_each_error_counts_its_own() -> None:
+def test_the_error_of_each_table_counts_its_own_lists() -> None:
     # The messages of a list are fetched once, so their error is one object for many streams.
     with make_simulator(faults=everywhere("other_fault", operations=[MESSAGES])) as sim:
         result = read_here(sim)
@@ -734,7 +734,7 @@ def test_an_exception_on_the_second_page_is_not_the_end() -> None:
     assert result.statuses == {"message_sends": "INCOMPLETE"}
 
 
-def test_given_one_message_fails_in_all_its_tables_then_healthy_tables_complete() -> None:
+def test_a_message_that_fails_in_its_tables_harms_no_other_table() -> None:
     account = make_account(lists=1, messages_per_list=1, conversations_per_list=0)
     with make_simulator(account) as sim:
         (message,) = {row["MsgID"] for row in truth_of(sim)["messages"]}
@@ -754,7 +754,7 @@ def test_given_one_message_fails_in_all_its_tables_then_healthy_tables_complete(
 # Outages
 
 
-def test_given_five_messages_fail_but_the_login_works_then_the_sync_continues() -> None:
+def test_while_the_login_works_failed_messages_stop_no_sync() -> None:
     account = make_account(lists=1, messages_per_list=8)
     with make_simulator(account, faults=everywhere("other_fault", operations=[OPENS])) as sim:
         result = read_here(sim, ["message_opens"], num_workers=1, skip_inactive_messages=False)
@@ -767,7 +767,7 @@ def test_given_five_messages_fail_but_the_login_works_then_the_sync_continues() 
     assert f"({number} failed, the first being" in error["message"]
 
 
-def test_given_an_outage_then_the_sync_fails_soon_and_resumes_later() -> None:
+def test_after_an_outage_the_sync_resumes() -> None:
     with make_simulator(faults=everywhere("server_error", after=20)) as sim:
         result = read(sim)
         assert requests(sim) <= 20 + (QUICK["attempts"] + 1) * (FAILURES_IN_A_ROW + 4) + 1 + 40
@@ -777,7 +777,7 @@ def test_given_an_outage_then_the_sync_fails_soon_and_resumes_later() -> None:
         assert_resumes(sim, result)
 
 
-def test_given_retry_after_then_nothing_is_sent_before_it() -> None:
+def test_nothing_is_sent_before_retry_after() -> None:
     with make_simulator(
         faults={"too_many_requests": {"operations": [LOGIN], "times": 1}}, retry_after=1
     ) as sim:
@@ -815,7 +815,7 @@ def test_a_long_wait_is_reported_once_as_rate_limited(
 
 
 @pytest.mark.parametrize("fault", ["illegal_characters", "illegal_references"])
-def test_given_forbidden_characters_then_they_are_removed_and_reported_once_a_stream(
+def test_forbidden_characters_are_reported_once_for_each_stream(
     fault: str,
 ) -> None:
     with make_simulator(faults=everywhere(fault)) as sim:
@@ -829,14 +829,14 @@ def test_given_forbidden_characters_then_they_are_removed_and_reported_once_a_st
 
 
 @pytest.mark.parametrize("fault", ["wrong_encoding", "latin1_encoding", "missing_declaration"])
-def test_given_an_unusual_encoding_then_every_character_arrives(fault: str) -> None:
+def test_every_character_of_an_unusual_encoding_arrives(fault: str) -> None:
     with make_simulator(faults=everywhere(fault)) as sim:
         result = read_here(sim)
         assert result.code == 0
         assert differences(result, truth_of(sim)) == {}
 
 
-def test_given_values_of_a_wrong_type_then_they_are_null_counted_and_reported_once() -> None:
+def test_values_of_a_wrong_type_are_null_and_reported_once() -> None:
     wrong = {
         "messages.OrderTotal": "1,234.50",
         "messages.OpenCount": "many",
@@ -869,7 +869,7 @@ def test_given_values_of_a_wrong_type_then_they_are_null_counted_and_reported_on
     assert "values of the wrong type" in summary
 
 
-def test_given_a_key_of_a_wrong_type_then_that_table_fails_and_others_complete() -> None:
+def test_a_key_of_a_wrong_type_fails_its_table_alone() -> None:
     account = make_account(wrong_values={"campaigns.CampaignID": "none"}, wrong_every=2)
     with make_simulator(account) as sim:
         result = read_here(sim)
@@ -880,7 +880,7 @@ def test_given_a_key_of_a_wrong_type_then_that_table_fails_and_others_complete()
     assert error["message"].startswith(faults.MALFORMED.message)
 
 
-def test_given_an_inclusion_then_nothing_is_fetched_or_read_from_this_machine() -> None:
+def test_an_inclusion_fetches_and_reads_nothing() -> None:
     with make_simulator(faults=everywhere("xinclude", after=1)) as sim:
         result = read(sim, ["lists", "messages", "subscribed_contacts", "message_opens"])
         assert sim.counts["canary"] == 0
@@ -893,7 +893,7 @@ def test_given_an_inclusion_then_nothing_is_fetched_or_read_from_this_machine() 
 # Pages without an end
 
 
-def test_given_a_page_is_repeated_then_reading_ends_with_an_error() -> None:
+def test_a_page_that_repeats_without_end_is_an_error() -> None:
     with make_simulator(faults={"repeated_page": {"operations": [OPENS]}}, page_size=5) as sim:
         result = read_here(sim, ["message_opens"])
         assert sim.counts[OPENS] < 40
@@ -904,7 +904,7 @@ def test_given_a_page_is_repeated_then_reading_ends_with_an_error() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_given_pages_that_begin_again_then_reading_ends_with_an_error(workers: int) -> None:
+def test_pages_that_begin_again_are_an_error(workers: int) -> None:
     account = make_account(lists=1, contacts_per_list=200)
     with make_simulator(account, wrap_pages=3) as sim:
         result = read_here(sim, ["subscribed_contacts"], num_workers=workers)
@@ -914,14 +914,14 @@ def test_given_pages_that_begin_again_then_reading_ends_with_an_error(workers: i
     assert error["message"].startswith(faults.REPEATED_PAGE.message)
 
 
-def test_given_recipients_that_end_in_empty_pages_without_end_then_reading_ends() -> None:
+def test_empty_pages_of_recipients_without_end_are_the_end() -> None:
     with make_simulator(faults={"endless_empty_pages": 1.0}) as sim:
         result = read_here(sim, ["message_sends"], skip_inactive_messages=False)
         assert sim.counts[SENDS] < 80
     assert result.code == 0
 
 
-def test_given_recipients_without_an_address_then_equal_pages_are_no_loop() -> None:
+def test_equal_pages_of_recipients_without_an_address_are_no_loop() -> None:
     account = make_account(recipients_per_message=60, recipients_without_address=1.0)
     with make_simulator(account) as sim:
         result = read_here(sim, ["message_sends"])
@@ -933,7 +933,7 @@ def test_given_recipients_without_an_address_then_equal_pages_are_no_loop() -> N
 # Configuration and input files
 
 
-def test_given_a_wrong_configuration_then_the_field_is_named_before_any_request() -> None:
+def test_a_wrong_field_is_named_before_any_request() -> None:
     with make_simulator() as sim:
         checked = check(sim, num_workers=0)
         done = read(sim, num_workers=0)
@@ -946,7 +946,7 @@ def test_given_a_wrong_configuration_then_the_field_is_named_before_any_request(
     assert done.code == 1
 
 
-def test_given_a_catalog_that_names_a_stream_twice_then_a_config_error_says_so() -> None:
+def test_a_stream_twice_in_the_catalog_is_a_config_error() -> None:
     with make_simulator() as sim:
         result = read(sim, ["lists", "messages", "lists"])
         assert requests(sim) == 0
@@ -976,7 +976,7 @@ UNKNOWN_MODE = json.loads(json.dumps(CATALOG).replace('"append"', '"overwrite_de
         ("state", None, "Cannot read the state file .*: No such file or directory."),
     ],
 )
-def test_given_a_broken_input_file_then_a_config_error_says_which(
+def test_a_broken_input_file_is_named(
     file: str, content: str | None, said: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "broken"
@@ -995,7 +995,7 @@ def test_given_a_broken_input_file_then_a_config_error_says_which(
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null"])
-def test_given_an_empty_state_file_then_there_is_no_state(content: str, tmp_path: Path) -> None:
+def test_an_empty_state_file_is_no_state(content: str, tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text(content, encoding="utf-8")
     assert SourceListrak.read_state(str(path)) == []
@@ -1014,7 +1014,7 @@ def test_a_broken_state_file_ends_the_read_before_any_request() -> None:
 # Mutated responses
 
 
-def test_given_responses_mutated_at_random_then_rows_or_a_named_error_result() -> None:
+def test_mutated_responses_lead_to_rows_or_a_named_error() -> None:
     outcomes = fuzz.run(1500, seed=20240101)
     assert sum(outcomes.values()) == 1500
     assert {"rows", "malformed", "invalid_logon", "refused_xml"} <= set(outcomes)

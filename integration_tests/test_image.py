@@ -85,7 +85,7 @@ def load(name: str) -> Any:
     return json.loads((acceptance.FOLDER / name).read_text(encoding="utf-8"))
 
 
-def test_when_inspected_then_the_image_says_what_it_is(image: str) -> None:
+def test_the_image_says_what_it_is(image: str) -> None:
     config = inspect(image)["Config"]
     known = metadata()
     assert config["Labels"]["io.airbyte.name"] == known["dockerRepository"]
@@ -95,14 +95,14 @@ def test_when_inspected_then_the_image_says_what_it_is(image: str) -> None:
     assert not [name for name in environment if "proxy" in name.lower()]
 
 
-def test_when_run_then_it_is_not_root_and_cannot_write_its_own_code(image: str) -> None:
+def test_the_user_is_not_root_and_cannot_write_the_code(image: str) -> None:
     code = "import os, source_listrak as s; print(os.getuid(), os.access(s.__path__[0], os.W_OK))"
     done = docker("run", "--rm", "--entrypoint", "python", image, "-c", code)
     user, writable = done.stdout.split()
     assert user != "0" and writable == "False", done.stderr
 
 
-def test_when_its_files_are_listed_then_there_is_nothing_that_a_sync_does_not_need(
+def test_the_image_contains_only_what_a_sync_needs(
     image: str,
 ) -> None:
     code = "import importlib.metadata as m; print(*(d.name.lower() for d in m.distributions()))"
@@ -114,7 +114,7 @@ def test_when_its_files_are_listed_then_there_is_nothing_that_a_sync_does_not_ne
     assert listing.stdout.split() == ["main.py"]
 
 
-def test_when_the_spec_is_requested_then_the_password_is_a_secret(container: Container) -> None:
+def test_the_password_is_a_secret_in_the_spec(container: Container) -> None:
     result = container.run("spec")
     assert result.code == 0
     (message,) = result.of("SPEC")
@@ -122,14 +122,14 @@ def test_when_the_spec_is_requested_then_the_password_is_a_secret(container: Con
     assert properties["password"]["airbyte_secret"] is True
 
 
-def test_given_the_right_password_when_checked_then_it_succeeds(
+def test_a_check_with_the_right_password_succeeds(
     container: Container, simulator: SimulatorProcess
 ) -> None:
     result = container.run("check", config=load("sample_config.json"))
     assert (result.code, result.connection["status"]) == (0, "SUCCEEDED")
 
 
-def test_given_a_wrong_password_when_checked_then_it_says_so_and_not_the_password(
+def test_a_check_names_a_wrong_password_without_showing_it(
     container: Container, simulator: SimulatorProcess
 ) -> None:
     config = load("invalid_config.json")
@@ -139,7 +139,7 @@ def test_given_a_wrong_password_when_checked_then_it_says_so_and_not_the_passwor
     assert config["password"] not in result.stdout + result.stderr
 
 
-def test_when_discovered_then_the_catalog_is_that_of_the_source(container: Container) -> None:
+def test_the_catalog_is_that_of_the_source(container: Container) -> None:
     result = container.run("discover", config=load("sample_config.json"))
     assert result.code == 0
     (message,) = result.of("CATALOG")
@@ -165,7 +165,7 @@ def test_all_tables_of_the_image_equal_the_truth(
         assert not second.records(table), table
 
 
-def test_given_a_wrong_password_when_read_then_it_fails_with_one_config_error(
+def test_a_read_with_a_wrong_password_is_one_config_error(
     container: Container, simulator: SimulatorProcess
 ) -> None:
     config, catalog = load("invalid_config.json"), load("configured_catalog.json")
@@ -184,5 +184,5 @@ def test_a_config_without_a_password_names_the_field(
     assert "'password' is missing" in result.errors[0]["message"]
 
 
-def test_given_an_unknown_command_when_run_then_it_fails(container: Container) -> None:
+def test_an_unknown_command_fails(container: Container) -> None:
     assert container.run("reed").code not in (0, None)

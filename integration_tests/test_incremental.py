@@ -74,7 +74,7 @@ def recent_messages(connection: Connection, now: datetime) -> set[int]:
 # What a sync costs
 
 
-def test_an_hour_later_a_sync_costs_four_requests_a_list_and_recent_or_due_messages() -> None:
+def test_an_hour_later_a_sync_requests_what_is_recent_or_due() -> None:
     connection = connect(three_years(lists=8))
     first = connection.sync(NOON)
     later = NOON + HOUR
@@ -97,7 +97,7 @@ def test_an_hour_later_a_sync_costs_four_requests_a_list_and_recent_or_due_messa
         assert not multiset(outcome.records(table)) - multiset(first.records(table)), table
 
 
-def test_a_month_that_is_not_due_costs_no_request_and_each_is_due_once_a_week() -> None:
+def test_each_month_is_requested_once_a_week() -> None:
     connection = connect(three_years(lists=2, messages_per_list=36), ["messages"])
     connection.sync(NOON)
     ids = {row["MsgID"] for row in connection.committed("messages")}
@@ -132,7 +132,7 @@ def test_years_of_messages_are_requested_a_year_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("skip", [True, False])
-def test_recipients_are_read_again_when_their_message_passes_one_of_four_ages(skip: bool) -> None:
+def test_recipients_are_read_again_at_four_ages_of_their_message(skip: bool) -> None:
     connection = connect(
         three_years(start=NOON - 40 * DAY), ["message_sends"], skip_inactive_messages=skip
     )
@@ -212,7 +212,7 @@ def test_a_clock_that_was_weeks_ahead_loses_no_recipient() -> None:
 
 
 @pytest.mark.parametrize("operation", [OPENS, MESSAGES])
-def test_what_failed_is_read_from_its_start_although_the_default_start_date_moved(
+def test_what_failed_keeps_its_start_when_the_default_start_moves(
     operation: str,
 ) -> None:
     tables = ["messages", "message_opens"]
@@ -320,7 +320,7 @@ def test_wherever_a_sync_is_cut_the_next_one_finishes_it(workers: int) -> None:
 # Lists that appear and vanish; what is owed
 
 
-def test_lists_that_appear_are_read_since_the_start_and_lists_that_vanish_do_no_harm() -> None:
+def test_lists_that_appear_and_vanish_lose_nothing() -> None:
     connection = connect(three_weeks())
     account = connection.service.account
     ids = [one.list_id for one in account.lists()]
@@ -362,7 +362,7 @@ def test_gone_reports_cost_one_retry_and_return_whole(
     assert not [row for row in multiset(theirs) if row not in have]
 
 
-def test_a_list_whose_messages_cannot_be_read_is_owed_and_the_others_move_on() -> None:
+def test_a_list_whose_messages_fail_is_deferred_alone() -> None:
     connection = connect(three_weeks())
     bad = sorted(one.list_id for one in connection.service.account.lists())[1]
     connection.service.config.faults = {
@@ -394,7 +394,7 @@ def test_a_reader_that_stops_leaves_no_thread_waiting() -> None:
     assert not left
 
 
-def test_the_largest_state_of_a_large_account_stays_under_four_kilobytes() -> None:
+def test_the_state_of_a_large_account_stays_under_four_kilobytes() -> None:
     account = three_years(lists=100, messages_per_list=4, contacts_per_list=1)
     outcome = connect(account, num_workers=40).sync(NOON)
     sizes = [len(json.dumps(one["state"])) for one in outcome.messages if one["type"] == "STATE"]

@@ -96,7 +96,7 @@ def rest_of(process: subprocess.Popen[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_given_a_signal_then_the_last_state_is_written(
+def test_after_a_signal_the_last_state_is_written(
     number: signal.Signals,
 ) -> None:
     with make_simulator(latency=0.05) as sim:
@@ -187,7 +187,7 @@ def has_taken_its_signal(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_given_the_login_hangs_when_terminated_then_the_process_exits(verb: str) -> None:
+def test_a_terminated_process_exits_while_the_login_hangs(verb: str) -> None:
     with make_simulator(faults={"timeout": 1.0}) as sim, running(sim, verb) as process:
         until(lambda: sim.counts["GetContactListCollection"] == 1, process)
         process.terminate()
@@ -195,7 +195,7 @@ def test_given_the_login_hangs_when_terminated_then_the_process_exits(verb: str)
         assert process.returncode != 0
 
 
-def test_given_the_reader_stops_reading_when_terminated_then_the_process_exits() -> None:
+def test_a_terminated_process_exits_although_nothing_reads() -> None:
     """The pipe is full, then the queue: the workers and the main thread all wait."""
     account = make_account(recipients_per_message=3000)
     with make_simulator(account, page_size=1000) as sim, running(sim) as process:
@@ -214,7 +214,7 @@ def test_given_the_reader_stops_reading_when_terminated_then_the_process_exits()
 
 
 @pytest.mark.parametrize("after", [b'"type":"RECORD"', b'"type":"STATE"'])
-def test_given_the_reader_closes_the_pipe_then_the_process_exits(after: bytes) -> None:
+def test_the_process_exits_when_the_reader_closes_the_pipe(after: bytes) -> None:
     with make_simulator(latency=0.05) as sim, running(sim, num_workers=40) as process:
         lines_until(process, after)
         assert process.stdout is not None
@@ -253,7 +253,7 @@ def test_an_exception_in_the_main_thread_shows_where_without_values() -> None:
         assert process.stderr.read() == b""
 
 
-def test_given_an_unknown_command_line_then_the_code_is_not_0() -> None:
+def test_the_code_of_an_unknown_command_line_is_not_0() -> None:
     done = run("read", options=["--config"])
     assert done.code == 2
     assert "usage" in done.stderr

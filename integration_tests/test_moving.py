@@ -79,7 +79,7 @@ def test_none_of_30000_contacts_is_lost_while_40_leave(order: str, workers: int)
     assert len(outcome.arguments(CONTACTS)) > 60, "one pass is not enough"
 
 
-def test_a_list_is_read_three_times_at_most_and_the_log_says_if_that_was_not_enough() -> None:
+def test_a_list_is_read_three_times_at_most() -> None:
     simulated, list_id = list_of_contacts(600)
     simulated.config.moves = [
         Move(after=5, times=99, operations=[CONTACTS], list_id=list_id, leave=1)
@@ -152,7 +152,7 @@ def test_removals_that_cannot_be_read_are_requested_for_one_list_alone() -> None
     )
 
 
-def test_contacts_that_return_arrive_within_a_week_each_list_on_a_day_of_its_own() -> None:
+def test_contacts_that_return_arrive_within_a_week() -> None:
     account = make_account(
         lists=6, messages_per_list=0, contacts_per_list=60, leaver_every=0, now=NOON
     )

@@ -244,7 +244,7 @@ def test_lists_that_the_user_does_not_see_are_named() -> None:
         assert sim.counts == {LOGIN: 2}
 
 
-def test_a_user_who_sees_no_list_gets_an_error_instead_of_an_empty_sync() -> None:
+def test_a_user_without_lists_gets_an_error_and_no_empty_sync() -> None:
     with make_simulator(make_account(lists=0), end_style="empty") as sim:
         status = check(sim).connection
         assert status["status"] == "FAILED"
@@ -303,7 +303,7 @@ def test_check_makes_two_requests_and_discover_none() -> None:
 @pytest.mark.parametrize(
     ("tables", "name"), [(["lists", "nonsense"], "nonsense"), (["lists", "lists"], "lists")]
 )
-def test_a_catalog_with_an_unknown_or_repeated_stream_is_refused_before_any_request(
+def test_an_unknown_or_repeated_stream_is_refused_before_any_request(
     tables: list[str], name: str
 ) -> None:
     with make_simulator() as sim:

@@ -118,7 +118,7 @@ def page(
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
-def test_when_the_report_is_opened_then_each_section_shows_every_row(
+def test_each_section_shows_every_row(
     page: Page, report: tuple[Path, dict[str, tuple[int, int]]], section: Section
 ) -> None:
     shown = page.section(section.name)
@@ -152,7 +152,7 @@ onload = () => setTimeout(() => {{
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_when_the_window_has_a_width_then_nothing_overflows_and_no_label_is_rotated(
+def test_at_any_width_nothing_overflows_and_no_label_is_rotated(
     report: tuple[Path, dict[str, tuple[int, int]]], tmp_path: Path, width: int
 ) -> None:
     frame = tmp_path / "frame.html"
@@ -164,11 +164,11 @@ def test_when_the_window_has_a_width_then_nothing_overflows_and_no_label_is_rota
     assert int(measured["track"]) > 0.8 * min(width, 1080)
 
 
-def test_when_the_report_is_opened_then_no_request_leaves_the_machine(page: Page) -> None:
+def test_no_request_leaves_the_machine(page: Page) -> None:
     assert page.requests == []
 
 
-def test_given_a_page_that_requests_a_picture_when_opened_then_the_request_is_seen(
+def test_a_request_of_a_page_is_seen(
     tmp_path: Path,
 ) -> None:
     """The test above can fail."""
@@ -178,7 +178,7 @@ def test_given_a_page_that_requests_a_picture_when_opened_then_the_request_is_se
     assert any("127.0.0.1:9" in url for url in Page(requesting, tmp_path).requests)
 
 
-def test_when_the_report_is_written_then_no_address_of_a_customer_is_in_it(
+def test_the_report_contains_no_address_of_a_customer(
     report: tuple[Path, dict[str, tuple[int, int]]],
 ) -> None:
     text = report[0].read_text(encoding="utf-8")

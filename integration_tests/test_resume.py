@@ -132,7 +132,7 @@ def is_done(state: Mapping[str, Any], key: tuple[int, ...]) -> bool:
 
 
 @pytest.mark.slow
-def test_given_ten_kills_then_nothing_is_missing_and_nothing_done_is_requested_again(
+def test_ten_kills_lose_nothing_and_repeat_nothing(
     simulator: Simulator,
 ) -> None:
     # The moments are numbers of messages, not times, so that they do not depend on the speed.
@@ -168,7 +168,7 @@ def test_given_ten_kills_then_nothing_is_missing_and_nothing_done_is_requested_a
     assert repeated < requested / 2
 
 
-def test_given_every_prefix_of_the_output_then_what_its_states_count_precedes_them(
+def test_what_a_state_counts_precedes_it(
     simulator: Simulator,
 ) -> None:
     # A state that overtakes the records it counts shows only where the output has to wait.
@@ -197,7 +197,7 @@ def test_given_every_prefix_of_the_output_then_what_its_states_count_precedes_th
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
-def test_given_a_kill_behind_any_state_of_a_slow_reader_then_nothing_is_missing(
+def test_a_kill_behind_any_state_of_a_slow_reader_loses_nothing(
     simulator: Simulator, seed: int
 ) -> None:
     destination = Destination()
@@ -263,7 +263,7 @@ def requested_messages(connection: Connection, operation: str) -> set[int]:
     return {one.arguments["MsgID"] for one in requests if one.operation == operation}
 
 
-def test_given_a_full_refresh_is_cut_then_the_next_one_reads_only_the_rest() -> None:
+def test_a_full_refresh_that_was_cut_is_resumed() -> None:
     service = small_service()
     connection = Connection(service, ["message_opens"])
     done = cut_in_mid_window(connection, "full_refresh")
@@ -278,9 +278,7 @@ def test_given_a_full_refresh_is_cut_then_the_next_one_reads_only_the_rest() -> 
 @pytest.mark.parametrize(
     ("first", "second"), [("incremental", "full_refresh"), ("full_refresh", "incremental")]
 )
-def test_given_a_cut_window_of_the_other_kind_then_everything_is_read_again(
-    first: str, second: str
-) -> None:
+def test_a_cut_window_of_the_other_mode_is_not_resumed(first: str, second: str) -> None:
     service = small_service()
     connection = Connection(service, ["message_opens"])
     done = cut_in_mid_window(connection, first)
@@ -289,7 +287,7 @@ def test_given_a_cut_window_of_the_other_kind_then_everything_is_read_again(
     assert not difference(whole.records("message_opens"), truth_of(service, "message_opens"))
 
 
-def test_given_a_complete_state_then_a_full_refresh_reads_everything_again() -> None:
+def test_a_full_refresh_ignores_a_complete_state() -> None:
     service = small_service()
     connection = Connection(service, ["message_opens"])
     connection.sync(NOW)
@@ -301,7 +299,7 @@ def test_given_a_complete_state_then_a_full_refresh_reads_everything_again() -> 
 
 
 @pytest.mark.parametrize("fault", ["report_gone", "other_fault"])
-def test_given_a_slice_is_owed_then_every_state_owes_it_until_its_records_precede_it(
+def test_a_slice_stays_deferred_until_its_records_precede_a_state(
     fault: str,
 ) -> None:
     service = small_service()
@@ -332,7 +330,7 @@ def test_given_a_slice_is_owed_then_every_state_owes_it_until_its_records_preced
 
 
 @pytest.mark.parametrize("fault", ["report_gone", "other_fault"])
-def test_given_kills_while_a_slice_is_owed_then_it_is_still_read_in_the_end(
+def test_a_deferred_slice_survives_kills(
     fault: str,
 ) -> None:
     one_table: dict[str, Any] = {"tables": ["message_opens"], "workers": 2}
@@ -388,7 +386,7 @@ OLD_STATE = {
 }
 
 
-def test_given_a_state_of_format_1_then_one_sentence_says_that_all_is_read_again() -> None:
+def test_after_a_state_of_format_1_all_is_read_again() -> None:
     service = small_service()
     tables = ["message_opens", "messages"]
     result = read_with(service, tables, [stream_state(t, OLD_STATE) for t in tables])
@@ -401,7 +399,7 @@ def test_given_a_state_of_format_1_then_one_sentence_says_that_all_is_read_again
 
 
 @pytest.mark.parametrize("form", ["no namespace", "empty namespace", "namespace", "global"])
-def test_given_the_state_of_a_complete_sync_in_any_form_then_it_is_found(form: str) -> None:
+def test_a_state_is_found_in_any_form(form: str) -> None:
     service = small_service()
     connection = Connection(service, ["message_opens"])
     connection.sync(NOW)
@@ -422,7 +420,7 @@ def test_given_the_state_of_a_complete_sync_in_any_form_then_it_is_found(form: s
     assert len(result.records("message_opens")) < len(truth_of(service, "message_opens")) / 4
 
 
-def test_given_no_state_in_any_form_then_everything_is_read_without_a_remark() -> None:
+def test_no_state_in_any_form_is_nothing_to_remark_on() -> None:
     service = small_service()
     for states in ([], [stream_state("messages", {})]):
         result = read_with(service, ["messages"], states)
@@ -430,7 +428,7 @@ def test_given_no_state_in_any_form_then_everything_is_read_without_a_remark() -
         assert not [line for line in result.logs if ": The state" in line]
 
 
-def test_given_a_state_of_a_later_version_then_a_config_error_names_the_table() -> None:
+def test_a_state_of_a_later_version_is_a_config_error() -> None:
     service = small_service()
     result = read_with(service, ["messages"], [stream_state("messages", {"version": 3})])
     (error,) = result.errors

@@ -195,7 +195,7 @@ def fault_with(text: str) -> bytes:
     ).encode()
 
 
-def test_given_a_fault_that_repeats_the_request_then_the_password_is_masked() -> None:
+def test_a_fault_that_repeats_the_request_shows_no_password() -> None:
     with listening(
         Listener(lambda request: fault_with(f"{request[-250:]} {PASSWORD}"))
     ) as listener:
@@ -207,7 +207,7 @@ def test_given_a_fault_that_repeats_the_request_then_the_password_is_masked() ->
 
 
 @pytest.mark.parametrize("texts", [SPELLINGS[:-1], ADDRESSES], ids=["passwords", "addresses"])
-def test_given_faults_that_spell_secrets_in_any_way_then_none_is_printed(
+def test_no_spelling_of_a_secret_is_printed(
     texts: tuple[str, ...],
 ) -> None:
     texts_in_turn = itertools.cycle(texts)
@@ -230,7 +230,7 @@ def test_given_faults_that_spell_secrets_in_any_way_then_none_is_printed(
     assert not [part for part in private if part in text or part in plain]
 
 
-def test_given_a_fault_of_one_long_word_then_it_delays_nothing() -> None:
+def test_a_fault_of_one_long_word_delays_nothing() -> None:
     # A search for addresses from each character of it on would take a minute and a half.
     with listening(Listener(lambda _: fault_with("x" * 250_000))) as listener:
         began = time.monotonic()
@@ -241,7 +241,7 @@ def test_given_a_fault_of_one_long_word_then_it_delays_nothing() -> None:
     assert len(result.connection["message"]) < 1000
 
 
-def test_given_a_redirect_then_it_is_not_followed() -> None:
+def test_a_redirect_is_not_followed() -> None:
     with listening(Listener()) as elsewhere:
         where = f"http://127.0.0.1:{elsewhere.port}/"
         with make_simulator(faults={"redirect": 1.0}, redirect_to=where) as sim:
@@ -303,7 +303,7 @@ def test_a_proxy_is_used_and_its_password_not_printed() -> None:
         assert "proxy%40pass" not in printed(result)
 
 
-def test_given_a_host_without_proxy_then_requests_go_there_directly() -> None:
+def test_requests_to_a_host_of_no_proxy_go_there_directly() -> None:
     with make_simulator() as sim, listening(Listener(handler=Proxy)) as proxy:
         without = environment(proxy, no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
         result = check(sim, environment=without)
@@ -312,7 +312,7 @@ def test_given_a_host_without_proxy_then_requests_go_there_directly() -> None:
         assert requests(sim) == 2
 
 
-def test_given_the_proxy_refuses_its_password_then_it_is_named() -> None:
+def test_a_proxy_that_refuses_its_password_is_named() -> None:
     with make_simulator() as sim, listening(Listener(handler=RefusingProxy)) as proxy:
         result = check(sim, environment=environment(proxy))
         assert requests(sim) == 0
@@ -359,7 +359,7 @@ class Secure(Listener):
 
 
 @pytest.mark.parametrize("variable", ["", *AUTHORITIES])
-def test_given_an_unknown_authority_then_no_password_is_sent(variable: str, tmp_path: Path) -> None:
+def test_no_password_is_sent_to_an_unknown_authority(variable: str, tmp_path: Path) -> None:
     try:
         secure = Secure(tmp_path)
     except FileNotFoundError:

@@ -82,7 +82,7 @@ def test_the_generated_files_are_current() -> None:
     assert not stale, "run: python -m integration_tests.acceptance write"
 
 
-def test_when_everything_is_read_then_the_records_are_the_expected_ones(
+def test_the_records_are_the_expected_ones(
     first_read: Result,
 ) -> None:
     records = expected()
@@ -90,12 +90,12 @@ def test_when_everything_is_read_then_the_records_are_the_expected_ones(
     assert differences(first_read, records) == {}
 
 
-def test_when_read_twice_in_full_then_both_reads_return_the_same(first_read: Result) -> None:
+def test_two_full_reads_return_the_same(first_read: Result) -> None:
     again = read(None, mode="full_refresh")
     assert differences(again, {table: first_read.records(table) for table in TABLES}) == {}
 
 
-def test_given_the_state_of_a_sync_when_read_again_then_nothing_old_is_returned(
+def test_a_second_sync_returns_nothing_old(
     first_read: Result,
 ) -> None:
     again = read(first_read.state)
@@ -122,7 +122,7 @@ def test_the_sample_state_spares_what_is_old() -> None:
         assert len(records) < len(truth[table]), table
 
 
-def test_given_a_state_of_the_future_then_everything_is_read_and_the_log_says_why() -> None:
+def test_after_a_state_of_the_future_everything_is_read() -> None:
     """It claims more than was read, and does not say what is true of it."""
     # The standard suite does not collect the section `incremental`.
     config = yaml.safe_load((ROOT / "acceptance-test-config.yml").read_text(encoding="utf-8"))

@@ -104,7 +104,7 @@ def test_requests_one_after_another_share_a_connection() -> None:
         assert b"expect:" not in head
 
 
-def test_given_a_kept_alive_connection_was_closed_then_a_new_one_takes_its_place() -> None:
+def test_a_new_connection_replaces_one_that_was_closed() -> None:
     def once(connection: socket.socket, _: int) -> None:
         connection.sendall(FINE)
         connection.close()
@@ -125,7 +125,7 @@ def test_given_a_kept_alive_connection_was_closed_then_a_new_one_takes_its_place
     ],
     ids=["nothing", "status", "body", "chunk"],
 )
-def test_given_a_response_is_cut_short_then_it_is_an_error_and_not_requested_again(
+def test_a_response_that_is_cut_short_is_an_error(
     response: bytes,
 ) -> None:
     def cut(connection: socket.socket, _: int) -> None:
@@ -138,7 +138,7 @@ def test_given_a_response_is_cut_short_then_it_is_an_error_and_not_requested_aga
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Drip: ", HEAD + b"\r\n"])
-def test_given_a_response_that_drips_then_the_whole_has_a_limit(head: bytes) -> None:
+def test_a_response_that_drips_has_a_limit(head: bytes) -> None:
     stop = threading.Event()
 
     def drip(connection: socket.socket, _: int) -> None:
@@ -153,7 +153,7 @@ def test_given_a_response_that_drips_then_the_whole_has_a_limit(head: bytes) -> 
         stop.set()
 
 
-def test_given_silence_then_the_limit_is_that_of_the_whole() -> None:
+def test_silence_has_the_limit_of_the_whole_response() -> None:
     with served(b"") as server:
         began = time.monotonic()
         sender = transport(response_seconds=1)
@@ -161,7 +161,7 @@ def test_given_silence_then_the_limit_is_that_of_the_whole() -> None:
         assert time.monotonic() - began < 60
 
 
-def test_given_a_body_over_the_limit_then_it_is_refused_while_it_arrives() -> None:
+def test_a_body_over_the_limit_is_refused_while_it_arrives() -> None:
     sent = 0
 
     def endless(connection: socket.socket, _: int) -> None:
@@ -177,7 +177,7 @@ def test_given_a_body_over_the_limit_then_it_is_refused_while_it_arrives() -> No
     assert sent < 50 * 2**20
 
 
-def test_given_a_small_body_that_unpacks_to_a_huge_one_then_it_is_refused() -> None:
+def test_a_body_that_unpacks_to_a_huge_one_is_refused() -> None:
     packed = gzip.compress(b"x" * 2**24)
     assert len(packed) < 2**15
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
@@ -199,9 +199,7 @@ def test_given_a_small_body_that_unpacks_to_a_huge_one_then_it_is_refused() -> N
         ("in a minute", 50, 60),
     ],
 )
-def test_given_a_retry_after_then_its_seconds_or_its_date_count(
-    value: str, low: float, high: float
-) -> None:
+def test_retry_after_is_seconds_or_a_date(value: str, low: float, high: float) -> None:
     if value == "in a minute":
         at = datetime.now(timezone.utc) + timedelta(seconds=60)
         value = email.utils.format_datetime(at, usegmt=True)
@@ -223,7 +221,7 @@ def test_given_a_retry_after_then_its_seconds_or_its_date_count(
         (503, faults.CONNECTION),
     ],
 )
-def test_given_a_proxy_refuses_the_tunnel_then_its_status_says_why(
+def test_the_status_of_a_proxy_says_why_it_refuses(
     variable: str, status: int, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):

@@ -43,7 +43,7 @@ def accepts(values: dict[str, Any], *, formats: bool) -> bool:
 # Values
 
 
-def test_given_only_credentials_then_everything_else_has_a_default() -> None:
+def test_all_but_the_credentials_has_a_default() -> None:
     assert parse().model_dump() == {
         **MINIMAL,
         "start_date": None,
@@ -66,9 +66,7 @@ def test_unknown_fields_and_removed_options_are_ignored() -> None:
 
 @pytest.mark.parametrize("empty", [None, ""])
 @pytest.mark.parametrize("field", [name for name in PROPERTIES if name not in MINIMAL])
-def test_null_and_the_empty_string_mean_that_an_optional_field_is_not_given(
-    field: str, empty: Any
-) -> None:
+def test_null_and_the_empty_string_leave_an_option_unset(field: str, empty: Any) -> None:
     assert parse(**{field: empty}) == parse()
 
 
@@ -95,7 +93,7 @@ def test_whole_numbers_with_a_decimal_point_are_integers() -> None:
     assert all(type(value) is int for value in values)
 
 
-def test_white_space_around_the_user_name_is_dropped_and_around_a_password_kept() -> None:
+def test_space_is_stripped_from_the_user_name_only() -> None:
     config = parse(username="\u00a0 me@example.com\r\n", password=" secret ")
     assert (config.username, config.password) == ("me@example.com", " secret ")
 
@@ -117,7 +115,7 @@ def test_known_fields_and_those_that_a_platform_adds_are_not_named() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_a_machine_without_file_descriptors_is_not_blamed_on_the_time_zone(
+def test_exhausted_file_descriptors_are_no_wrong_time_zone(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def no_file(key: str) -> None:
@@ -191,9 +189,7 @@ def test_any_mapping_is_a_configuration() -> None:
         ("endpoint", "nonsense"),
     ],
 )
-def test_given_a_wrong_value_then_the_field_is_named_and_the_value_is_not(
-    field: str, value: Any
-) -> None:
+def test_the_field_of_a_wrong_value_is_named_without_the_value(field: str, value: Any) -> None:
     message = error_of({**MINIMAL, field: value})
     assert re.match(rf"The configuration field '{field}(\.0)?' is invalid: [a-z].*[^.]\.$", message)
     if isinstance(value, str) and len(value) > 3:
@@ -347,7 +343,7 @@ def test_the_form_has_a_date_picker_for_the_start_date() -> None:
 
 
 @pytest.mark.parametrize("start", ["2024-01-01T00:00:00Z", INSTANT, ""])
-def test_callers_that_do_not_check_formats_may_give_an_instant_or_nothing(start: str) -> None:
+def test_a_start_date_may_be_an_instant_or_empty(start: str) -> None:
     assert accepts({"start_date": start}, formats=False)
 
 

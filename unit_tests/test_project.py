@@ -88,7 +88,7 @@ def test_suggested_streams_exist(connector: dict[str, Any]) -> None:
     assert set(connector["suggestedStreams"]["streams"]) <= set(TABLES)
 
 
-def test_links_to_the_documentation_exist_before_the_project_has_an_address(
+def test_the_documentation_has_no_dead_links(
     connector: dict[str, Any],
 ) -> None:
     assert connector["documentationUrl"].endswith("/integrations/custom-connectors")
@@ -96,7 +96,7 @@ def test_links_to_the_documentation_exist_before_the_project_has_an_address(
     assert DISTRIBUTION.metadata.get_all("Project-URL") is None
 
 
-def test_breaking_changes_are_releases_with_a_section_in_the_migration_guide(
+def test_breaking_changes_are_in_the_migration_guide(
     connector: dict[str, Any],
 ) -> None:
     breaking = connector["releases"]["breakingChanges"]

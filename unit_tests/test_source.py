@@ -163,7 +163,7 @@ def idents(messages: Iterable[AirbyteMessage], stream: str, column: str = "MsgID
 
 
 @pytest.mark.parametrize("workers", [1, 2, 10])
-def test_a_table_that_is_far_ahead_of_the_messages_does_not_stop_the_sync(workers: int) -> None:
+def test_a_table_far_ahead_of_the_messages_stops_no_sync(workers: int) -> None:
     lists = range(1, 61)
     service = Service(lists)
     messages = read(
@@ -190,7 +190,7 @@ STREAMS = ("messages", "message_deliveries", "message_analytics", "message_opens
     st.dictionaries(st.sampled_from([*STREAMS, "message_bounces"]), st.integers(0, 20), min_size=1),
     st.integers(1, 4),
 )
-def test_wherever_streams_were_cut_the_next_sync_reads_the_rest_of_each(
+def test_the_next_sync_reads_the_rest_of_each_cut_stream(
     cuts: dict[str, int], workers: int
 ) -> None:
     lists = range(1, 21)
@@ -294,7 +294,7 @@ def test_a_check_succeeds_by_any_list_that_can_be_read(failure: Response) -> Non
     assert check(service).status is Status.SUCCEEDED
 
 
-def test_a_check_does_not_wait_for_a_slow_list_while_another_one_answers() -> None:
+def test_a_check_does_not_wait_for_a_slow_list() -> None:
     answers = Event()
     service = Unavailable([1, 2], {1: answers})
     assert check(service).status is Status.SUCCEEDED
@@ -368,7 +368,7 @@ def test_a_check_tries_no_further_list_after_its_deadline() -> None:
     assert service.requests.total() < 25
 
 
-def test_a_configured_list_that_is_not_visible_is_a_warning_while_others_are_read(
+def test_a_configured_list_that_is_not_visible_is_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     messages = read(Service([1, 2]), ["messages"], list_ids=[2, 8, 9])

@@ -193,7 +193,7 @@ def test_what_has_been_gone_for_long_waits_for_its_turn_in_the_cycle() -> None:
 @pytest.mark.parametrize(
     ("skip", "expected"), [(True, [(1, 8), (1, 9)]), (False, [(1, 7), (1, 8), (1, 9)])]
 )
-def test_messages_whose_counter_is_zero_are_skipped_where_the_user_wants_it(
+def test_messages_whose_counter_is_zero_are_skipped_if_configured(
     skip: bool, expected: list[Key]
 ) -> None:
     found = {1: [message(7, 0), message(8, UNKNOWN), message(9)]}

@@ -128,15 +128,13 @@ def compare_requests(service: AspNet, simulator: Simulator, report: Report) -> N
     assert Counter(canonical(one["operation"], one["arguments"]) for one in read) == sent
 
 
-def test_given_a_running_service_then_the_check_succeeds(
-    service: AspNet, simulator: Simulator
-) -> None:
+def test_the_check_succeeds(service: AspNet, simulator: Simulator) -> None:
     service.publish(simulator.truth())
     assert check(service) == ""
     assert service.requests()[0]["operation"] == LOGIN
 
 
-def test_two_syncs_send_every_argument_as_intended_and_read_every_record(
+def test_two_syncs_send_every_argument_and_read_every_record(
     service: AspNet, simulator: Simulator, report: Report
 ) -> None:
     service.publish(simulator.truth())
@@ -178,7 +176,7 @@ def shows_date(table: str, records: Records) -> Records:
     ],
     ids=lambda layout: layout.date_kind,
 )
-def test_given_another_layout_and_control_characters_then_the_records_are_the_same(
+def test_layouts_and_control_characters_change_no_record(
     layout: Layout, service: AspNet, simulator: Simulator, report: Report
 ) -> None:
     # The layout "G" has whole seconds.
@@ -195,7 +193,7 @@ def test_given_another_layout_and_control_characters_then_the_records_are_the_sa
     report.records += sum(map(len, expected.values()))
 
 
-def test_given_the_login_fails_then_the_check_names_the_fault(
+def test_the_check_names_the_fault_of_the_login(
     service: AspNet, simulator: Simulator, report: Report
 ) -> None:
     truth = simulator.truth()
@@ -210,7 +208,7 @@ def test_given_the_login_fails_then_the_check_names_the_fault(
     assert check(service, endpoint=missing).startswith(FAULT_BY_NAME["service_gone"].message)
 
 
-def test_given_reports_fail_then_each_fault_is_named_and_the_rest_is_read(
+def test_each_fault_is_named_and_the_rest_is_read(
     service: AspNet, simulator: Simulator, report: Report
 ) -> None:
     truth = simulator.truth(since=START_DATE)
@@ -245,9 +243,7 @@ def test_given_reports_fail_then_each_fault_is_named_and_the_rest_is_read(
     report.records += sum(map(len, truth.values()))
 
 
-def test_given_asp_net_ends_then_the_web_server_in_front_of_it_is_seen(
-    simulator: Simulator, report: Report
-) -> None:
+def test_when_asp_net_ends_the_web_server_answers(simulator: Simulator, report: Report) -> None:
     with serve(simulator.config) as service:
         service.mono.kill()
         service.mono.wait()

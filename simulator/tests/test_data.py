@@ -46,7 +46,7 @@ from simulator.tests.client import (
 # The data
 
 
-def test_given_the_same_seed_then_every_byte_is_the_same() -> None:
+def test_the_same_seed_makes_the_same_bytes() -> None:
     bodies = []
     for seed in (1, 1, 2):
         target = endpoint(replace(SMALL, seed=seed))
@@ -94,7 +94,7 @@ def test_whatever_the_reading_of_the_unknowns_a_client_reads_the_truth(
     assert_equal(Client(target).everything(), Truth(target.account).tables())
 
 
-def test_given_a_window_then_a_client_reads_the_truth_of_the_window() -> None:
+def test_a_client_reads_the_truth_of_a_window() -> None:
     target = endpoint(replace(SMALL, removal_rate=0.2, stay_days=1))
     since, until = "2023-03-01T00:00:00", "2023-09-01T00:00:00"
     got = Client(target).everything(since, until)
@@ -110,7 +110,7 @@ def test_given_a_window_then_a_client_reads_the_truth_of_the_window() -> None:
 
 
 @pytest.mark.parametrize("late_by", [0, 3 * 86_400])
-def test_when_the_clock_moves_then_counters_agree_with_rows_and_data_grow(late_by: int) -> None:
+def test_as_the_clock_moves_counters_agree_with_rows(late_by: int) -> None:
     account = Account(replace(SMALL, late_by=late_by))
     before: dict[str, int] = {}
     shrinking = {"lists", "subscribed_contacts", "list_imports"}
@@ -185,7 +185,7 @@ def test_dates_have_three_fraction_digits_at_most_unless_set() -> None:
 
 
 @pytest.mark.parametrize("late_by", [0, 86_400])
-def test_when_windows_adjoin_then_each_row_is_in_exactly_one(late_by: int) -> None:
+def test_each_row_is_in_one_of_two_windows_that_adjoin(late_by: int) -> None:
     """The windows' edges lie in, at and around the hour that 2023-11-05 repeats."""
     account = AccountConfig(
         lists=1,
@@ -217,7 +217,7 @@ def test_when_windows_adjoin_then_each_row_is_in_exactly_one(late_by: int) -> No
     assert sends == {"2023-11-05T05"}, "of a repeated hour, the first"
 
 
-def test_given_edges_then_start_is_inclusive_and_end_exclusive_unless_set() -> None:
+def test_the_start_is_inclusive_and_the_end_exclusive_unless_set() -> None:
     target = endpoint()
     client, messages = Client(target), list(Truth(target.account).records("messages"))
     list_id = {"ListID": messages[0]["ListID"]}
@@ -293,7 +293,7 @@ def test_a_message_of_a_million_opens_is_served_from_its_far_end() -> None:
 
 
 @pytest.mark.parametrize("hours", [0.5, 3, 12])
-def test_given_a_lag_then_the_service_shows_what_there_was_before(hours: float) -> None:
+def test_with_a_lag_the_service_shows_what_there_was_before(hours: float) -> None:
     """Pages, counters and the ground truth are those of an account whose clock is behind."""
     lag = timedelta(hours=hours)
     target, behind = endpoint(replace(SMALL, lag_hours=hours)), endpoint()
@@ -308,7 +308,7 @@ def test_given_a_lag_then_the_service_shows_what_there_was_before(hours: float) 
         assert row_counts(target.account) == row_counts(behind.account)
 
 
-def test_given_a_lag_then_a_row_appears_that_long_after_its_date() -> None:
+def test_with_a_lag_a_row_appears_later_than_its_date() -> None:
     account = Account(replace(SMALL, lag_hours=3))
     message = biggest_message(account)
     rows = opens_of(account, message["MsgID"])
@@ -344,7 +344,7 @@ def test_plain_texts_are_names_and_subjects_that_anyone_can_read() -> None:
 # Contacts that leave and return
 
 
-def test_who_left_a_list_is_in_its_removals_and_who_returned_is_subscribed() -> None:
+def test_who_left_is_in_the_removals_and_who_returned_is_subscribed() -> None:
     account = Account(
         AccountConfig(contacts_per_list=400, return_share=0.5, stay_days=20, removal_rate=0.05)
     )

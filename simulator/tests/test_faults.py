@@ -23,7 +23,7 @@ from simulator.tests.client import (
 )
 
 
-def test_faults_with_a_rate_below_one_pass_when_retried_and_repeat_with_the_seed() -> None:
+def test_faults_with_a_rate_repeat_with_the_seed() -> None:
     patterns = []
     for _ in range(2):
         client = Client(endpoint(faults={"server_error": 0.5}))
@@ -52,7 +52,7 @@ def test_a_fault_may_be_bound_to_operations_parents_and_attempts() -> None:
     assert target.fault_counts == {"server_error": 2, "message_404": 2, "permission": 1}
 
 
-def test_a_report_that_is_gone_answers_404_with_a_page_of_the_web_server() -> None:
+def test_a_report_that_is_gone_is_404_with_a_web_page() -> None:
     target = endpoint()
     client, message = Client(target), biggest_message(target.account)
     target.config.faults = {"report_gone": {"message_ids": [message["MsgID"]]}}

@@ -41,7 +41,7 @@ def wsdl() -> str:
     return str(path)
 
 
-def test_given_zeep_when_every_operation_is_called_then_it_reads_the_truth(wsdl: str) -> None:
+def test_zeep_reads_the_truth_of_every_operation(wsdl: str) -> None:
     with start(wsdl=wsdl, page_size=17) as simulator:
         reader = ZeepReader(simulator)
         got = {name: reader.read(name) for name in TABLES}
@@ -135,7 +135,7 @@ def _plain(value: object) -> object:
     return float(value) if isinstance(value, (Decimal, float)) else value
 
 
-def test_the_declared_tables_are_those_of_the_interface_in_order_and_type(wsdl: str) -> None:
+def test_the_declared_tables_are_those_of_the_interface(wsdl: str) -> None:
     schema = etree.parse(wsdl).find(f".//{XSD}schema")
     assert schema is not None
     named = {one.get("name"): one for one in schema}

@@ -143,7 +143,7 @@ def test_moves_count_only_the_operations_that_they_name() -> None:
     assert target.account.now == Account(SMALL).now + 60_000_001
 
 
-def test_given_a_lag_then_those_who_leave_and_return_are_seen_to_do_so_later() -> None:
+def test_with_a_lag_contacts_leave_and_return_later() -> None:
     account = Account(replace(SMALL, lag_hours=5))
     list_id = account.lists()[0].list_id
 

@@ -136,7 +136,7 @@ def test_every_option_has_its_help_and_its_group() -> None:
             assert " ".join(documented.split()) in text
 
 
-def test_the_command_prints_its_address_the_login_and_where_the_truth_is() -> None:
+def test_the_command_prints_its_address_and_the_login() -> None:
     command = [sys.executable, "-m", "simulator", "--lists=2", "--user-name=me", "--password=p%"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -148,7 +148,7 @@ class Service:
 # Retries
 
 
-def test_a_failing_request_is_tried_at_least_6_times_over_at_least_2_minutes(
+def test_a_failing_request_is_tried_6_times_over_2_minutes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     service = Service(Response(500, b"Internal Server Error", PLAIN))
@@ -184,7 +184,7 @@ def test_a_service_that_hangs_is_given_up_after_half_an_hour() -> None:
     assert 1800 <= service.clock.now - began < 1800 + 60
 
 
-def test_a_check_gives_up_within_its_deadline_counted_from_the_start_of_the_client() -> None:
+def test_a_check_gives_up_within_its_deadline() -> None:
     service = Service(Response(503, b"", retry_after=8.0), policy=CHECK_POLICY)
     service.clock.now += 10
     began = service.clock.now
@@ -197,7 +197,7 @@ def test_a_check_gives_up_within_its_deadline_counted_from_the_start_of_the_clie
 @pytest.mark.parametrize(
     ("retry_after", "wait"), [(40.0, 40.0), (1e9, LONGEST_RETRY_AFTER)], ids=["named", "endless"]
 )
-def test_the_next_attempt_waits_as_long_as_the_service_demands_up_to_a_limit(
+def test_the_next_attempt_waits_as_long_as_the_service_demands(
     retry_after: float, wait: float
 ) -> None:
     service = Service(Response(429, b"", retry_after=retry_after), OK)
@@ -308,7 +308,7 @@ def test_a_request_is_retried_by_its_failures_and_their_duration(
         (AttemptFailed(faults.TLS), faults.TLS),
     ],
 )
-def test_a_response_without_rows_is_classified_by_its_body_before_its_status(
+def test_the_body_of_a_response_counts_before_its_status(
     answer: Response | Exception, expected: Fault
 ) -> None:
     service = Service(answer)
@@ -371,7 +371,7 @@ def test_each_request_is_one_line_at_the_level_debug(
 
 
 @pytest.mark.parametrize("password", [" secret", "secret ", "se cret"])
-def test_a_refused_login_says_if_the_password_begins_or_ends_with_a_space(password: str) -> None:
+def test_a_refused_login_mentions_a_space_around_the_password(password: str) -> None:
     service = Service(Response(500, fault("[InvalidLogonAttempt]")), password=password)
     error = service.error(subject=None)
     assert error.message is not None
@@ -473,7 +473,7 @@ def test_five_gone_reports_and_a_failed_login_end_the_sync(
     assert service.requests == 11, "with the login"
 
 
-def test_five_failed_reports_in_a_row_are_an_outage_when_the_login_fails() -> None:
+def test_five_failed_reports_and_a_failed_login_are_an_outage() -> None:
     service = Service(Response(500, b"", PLAIN), login=AttemptFailed(faults.TIMEOUT))
     assert _ends_of(service, range(5)) == ["server_error"] * 4 + ["outage"]
     assert service.breaker.error is not None
@@ -487,7 +487,7 @@ def test_five_failed_reports_in_a_row_fail_alone_when_the_login_works() -> None:
     assert (service.logins, service.breaker.error) == (1, None)
 
 
-def test_a_login_that_is_refused_meanwhile_stops_the_sync_with_its_own_error() -> None:
+def test_a_login_that_is_refused_meanwhile_stops_the_sync() -> None:
     service = Service(GONE, login=Response(500, fault("[InvalidLogonAttempt]")))
     assert _ends_of(service, range(5)) == ["report_gone"] * 4 + ["invalid_logon"]
 
@@ -501,7 +501,7 @@ def test_failures_of_one_subject_count_like_those_of_many() -> None:
     ]
 
 
-def test_one_message_that_fails_in_many_tables_is_no_outage_when_the_login_works() -> None:
+def test_failed_reports_are_no_outage_while_the_login_works() -> None:
     service = Service(Response(500, b"", PLAIN))
     for _ in range(20):
         assert service.error(("message", 7)).fault is faults.SERVER_ERROR

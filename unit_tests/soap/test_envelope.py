@@ -90,7 +90,7 @@ def test_arguments_of_any_value_stay_in_their_places() -> None:
         assert root.findtext(f".//{{{NAMESPACE}}}Page") == str(first)
 
 
-def test_an_envelope_is_utf_8_with_a_declaration_and_one_place_for_each_credential() -> None:
+def test_an_envelope_has_one_place_for_each_credential() -> None:
     built = build("GetContactListCollection", {})
     assert built.startswith(b'<?xml version="1.0" encoding="utf-8"?>')
     assert built.count(USERNAME_PLACEHOLDER) == built.count(PASSWORD_PLACEHOLDER) == 1

@@ -262,9 +262,7 @@ COLUMN = {
 @pytest.mark.parametrize(
     ("kind", "text"), [(kind, text) for kind, texts in WRONG.items() for text in texts]
 )
-def test_a_value_of_the_wrong_type_is_null_and_counted_and_costs_no_other_value(
-    kind: str, text: str
-) -> None:
+def test_a_value_of_the_wrong_type_costs_no_other_value(kind: str, text: str) -> None:
     table, column = COLUMN[kind]
     key = "".join(f"<{name}>7</{name}>" for name in table.key_columns)
     row = f"<{table.row}>{key}<{column}>{text}</{column}></{table.row}>"
@@ -323,7 +321,7 @@ VALUE_KEYS = [
 ]
 
 
-def test_every_integer_and_every_date_time_of_a_key_counts_as_a_value_type() -> None:
+def test_integers_and_dates_of_a_key_are_value_types() -> None:
     assert ("messages", "MsgID") in VALUE_KEYS
     assert ("lists", "ListID") in VALUE_KEYS
     assert ("conversation_opens", "ContactID") in VALUE_KEYS
@@ -472,9 +470,7 @@ def _empty(table: Contract) -> dict[str, tuple[str, bool]]:
         "<WSException><SoapMethod>m</SoapMethod><Description> </Description></WSException>",
     ],
 )
-def test_an_empty_page_has_an_absent_nil_or_empty_result_and_nothing_else(
-    spelling: str, beside: str
-) -> None:
+def test_an_empty_page_has_a_result_and_nothing_else(spelling: str, beside: str) -> None:
     result, is_present = _empty(SENDS)[spelling]
     read = SENDS.reader().read(page(SENDS, beside=beside, result=result))
     assert read == Page([], is_present, 0, {})

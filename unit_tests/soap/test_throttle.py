@@ -25,7 +25,7 @@ class FakeClock(Clock):
         self.now += seconds
 
 
-def test_with_more_threads_than_workers_no_more_than_workers_are_in_flight() -> None:
+def test_no_more_requests_than_workers_are_in_flight() -> None:
     throttle = Throttle(3, None, StopSwitch())
     lock = threading.Lock()
     inside = most = 0

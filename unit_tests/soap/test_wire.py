@@ -140,7 +140,7 @@ def test_damaged_compression_is_a_connection_error_that_is_retried(
     assert error.detail in ("incomplete gzip data", "damaged gzip data")
 
 
-def test_compression_that_was_not_offered_leaves_a_body_that_is_not_xml(
+def test_compression_that_was_not_offered_is_not_xml(
     serve: Callable[[bytes], Server],
 ) -> None:
     deflated = zlib.compress(BODY)

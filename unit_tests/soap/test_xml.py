@@ -62,7 +62,7 @@ NOT_ENVELOPES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", NOT_ENVELOPES.values(), ids=NOT_ENVELOPES)
-def test_what_is_not_an_envelope_is_malformed_and_its_text_is_not_in_the_error(body: bytes) -> None:
+def test_the_error_of_a_body_without_an_envelope_shows_no_text(body: bytes) -> None:
     fault, detail = _error(body)
     assert fault is faults.MALFORMED
     assert detail.startswith("the response is ")
@@ -130,7 +130,7 @@ def test_an_inclusion_is_never_followed() -> None:
 
 
 @pytest.mark.parametrize("element", ["<a/>", "<a b='' c=''/>", "<a>1</a>"])
-def test_a_response_of_small_elements_is_refused_before_it_fills_the_memory(element: str) -> None:
+def test_a_response_of_too_many_elements_is_refused(element: str) -> None:
     markup = element.count("<") + element.count("=")
     many = element * (xml.MAX_MARKUP // markup)
     assert _error(page(OPENS, many))[0] is faults.TOO_LARGE
@@ -279,7 +279,7 @@ def test_what_cannot_be_decoded_is_replaced_and_counted(
     assert count == 1
 
 
-def test_what_was_replaced_is_counted_apart_from_what_the_service_had_replaced() -> None:
+def test_characters_that_the_service_replaced_are_not_counted() -> None:
     body = page(OPENS, open_row(contact="\ufffd#\ufffd&#1;")).replace(b"#\xef", b"\xff\xef")
     assert parse(body)[1] == 1 + 1
 

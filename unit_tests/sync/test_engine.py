@@ -259,7 +259,7 @@ def test_after_failures_the_login_decides_whether_the_service_is_down() -> None:
 # What is refused
 
 
-def test_a_list_whose_first_reports_are_all_refused_is_deferred_with_one_error() -> None:
+def test_a_list_whose_reports_are_refused_is_deferred_with_one_error() -> None:
     keys: list[Key] = [(1, ident) for ident in range(REFUSALS_LIMIT + 5)]
     done = sync(*keys, (2, 3), failing=fails(*keys, fault=PERMISSION))
     assert done.stream.requested == [*keys[:REFUSALS_LIMIT], (2, 3)]
@@ -343,7 +343,7 @@ def test_slices_wait_for_their_turn() -> None:
         everyone.result(10)
 
 
-def test_when_nothing_reads_the_output_all_threads_that_wait_are_released() -> None:
+def test_abandoned_slots_release_all_threads_that_wait() -> None:
     limit = SliceSlots(1)
     limit.acquire()
     with ThreadPoolExecutor(2) as pool:

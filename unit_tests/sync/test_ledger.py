@@ -185,7 +185,7 @@ def test_a_slice_that_failed_is_deferred_and_the_window_is_complete() -> None:
     assert state.owed == (Deferred((1, 9), None, NOW, False),)
 
 
-def test_a_deferred_slice_keeps_how_far_it_was_read_and_since_when_it_fails() -> None:
+def test_a_deferred_slice_keeps_what_was_read_of_it() -> None:
     first = closed(failed((1, 9)))
     again = [failed((1, 9)), failed((2, 3), read_to=NOW)]
     second = closed(*again, state=first, now=NOW + DAY)
@@ -292,7 +292,7 @@ def test_a_list_of_which_a_slice_was_read_is_not_left() -> None:
     assert ledger.begin((1, 100))
 
 
-def test_a_list_that_was_left_is_deferred_as_a_whole_and_read_by_a_later_sync() -> None:
+def test_a_list_that_was_left_is_deferred_as_a_whole() -> None:
     keys = [(1, ident) for ident in range(20)]
     before, state = closed(), closed()
     for day in range(1, 4):
@@ -309,7 +309,7 @@ def test_a_list_that_was_left_is_deferred_as_a_whole_and_read_by_a_later_sync() 
     assert begun(ledger_of(state, NOW + 4 * DAY), keys) == keys
 
 
-def test_slices_that_were_deferred_before_do_not_show_that_a_list_is_refused() -> None:
+def test_deferred_slices_do_not_show_that_a_list_is_refused() -> None:
     keys = [(1, ident) for ident in range(REFUSALS_LIMIT)]
     owed = tuple(Deferred(key, None, NOW, False) for key in keys)
     ledger = ledger_of(closed().model_copy(update={"owed": owed}), NOW + DAY)

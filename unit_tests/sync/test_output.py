@@ -144,7 +144,7 @@ def test_a_full_queue_lets_workers_wait_until_it_is_read_or_released() -> None:
     made.put("later", timeout=1)
 
 
-def test_values_that_were_set_to_null_are_named_in_the_record_s_changes() -> None:
+def test_changes_of_a_record_name_what_was_set_to_null() -> None:
     damaged = DamagedRow({"MsgID": 1})
     damaged.nulled = ["SendDate", "Vmta.VmtaID"]
     rows = [{"MsgID": 0}, damaged, {"MsgID": 2}]

@@ -141,13 +141,13 @@ def test_the_newest_message_is_not_read_by_every_sync(table: str) -> None:
     assert find(to_micros(sent + timedelta(seconds=1))) is not None
 
 
-def test_a_row_that_is_older_than_the_newest_one_does_not_move_the_start_back() -> None:
+def test_an_older_row_does_not_move_the_start_back() -> None:
     at = quiet()
     state = completed(completed(at=at - DAY, newest=at - DAY), at=at, newest=at - 9 * DAY)
     assert state.newest == at - DAY
 
 
-def test_an_attempt_that_was_cut_keeps_the_newest_row_of_the_complete_window() -> None:
+def test_a_cut_attempt_keeps_the_newest_row_of_the_last_window() -> None:
     assert cut(completed(newest=NOW - 2 * DAY)).newest == NOW - 2 * DAY
 
 
@@ -177,7 +177,7 @@ def test_a_new_list_is_read_since_the_start_date() -> None:
     assert starts(second, 2) == START < starts(second, 1)
 
 
-def test_a_list_that_vanished_is_left_out_and_read_in_full_should_it_return() -> None:
+def test_a_list_that_returns_is_read_in_full() -> None:
     without = completed(completed(lists=[1, 2]), lists=[1])
     assert starts(plan(without), 2) == START
 
@@ -198,15 +198,15 @@ def test_a_full_refresh_resumes_its_own_window() -> None:
 
 
 @pytest.mark.parametrize("before", [None, completed()])
-def test_a_full_refresh_does_not_resume_the_window_of_an_incremental_sync(before: Any) -> None:
+def test_a_full_refresh_resumes_no_window_of_an_incremental_sync(before: Any) -> None:
     assert is_restarted(plan(cut(before), incremental=False))
 
 
-def test_an_incremental_sync_does_not_resume_the_window_of_a_full_refresh() -> None:
+def test_an_incremental_sync_resumes_no_window_of_a_full_refresh() -> None:
     assert is_restarted(plan(cut(completed(), incremental=False)))
 
 
-def test_a_complete_full_refresh_is_what_an_incremental_sync_continues_from() -> None:
+def test_an_incremental_sync_continues_from_a_full_refresh() -> None:
     assert plan(completed(incremental=False)).read_to(1) == NOW - DAY
 
 
@@ -231,7 +231,7 @@ def test_a_resumed_sync_leaves_a_list_that_appeared_to_the_next_one() -> None:
     assert starts(plan(then, now=NOW + DAY), 3) == START
 
 
-def test_a_list_that_vanished_while_a_window_was_resumed_is_not_covered() -> None:
+def test_a_list_that_vanished_during_a_window_is_not_covered() -> None:
     resumed = plan(cut(completed()))
     then = stored(resumed.state(resumed.list_ids([2]), (), None))
     assert starts(plan(then, now=NOW + DAY), 1) == START
@@ -258,7 +258,7 @@ def test_a_window_that_ends_in_the_future_begins_again() -> None:
     assert plan(cut(completed(), at=NOW + DAY)).end == NOW
 
 
-def test_a_state_in_the_future_continues_from_the_newest_row_and_the_lookback() -> None:
+def test_a_state_in_the_future_continues_from_the_newest_row() -> None:
     ahead, real = NOW + 60 * DAY, NOW - 20 * DAY
     state = completed(at=ahead, newest=real)
     made = plan(state, lookback_days=9)
@@ -267,7 +267,7 @@ def test_a_state_in_the_future_continues_from_the_newest_row_and_the_lookback() 
     assert stored(made.state([1, 2], (), None)).synced_to == NOW
 
 
-def test_a_state_in_the_future_without_a_newest_row_reads_everything_again() -> None:
+def test_a_state_in_the_future_without_a_row_reads_everything() -> None:
     state = completed(at=NOW + 900 * DAY)
     assert is_restarted(plan(state))
     assert "future" in remarks(state)
@@ -292,12 +292,12 @@ def test_a_start_date_moved_forward_and_back_again_loses_nothing() -> None:
     assert starts(plan(state)) == START
 
 
-def test_a_start_date_that_is_left_empty_later_loses_nothing_when_it_returns() -> None:
+def test_a_start_date_that_was_left_empty_loses_nothing() -> None:
     state = completed(completed(), start_date=None)
     assert starts(plan(state)) == START
 
 
-def test_a_list_that_appears_under_a_default_start_date_is_read_like_the_others() -> None:
+def test_a_list_that_appears_is_read_from_the_default_start_date() -> None:
     """So one start date holds for all lists, and an explicit one is compared with it."""
     state = completed(at=NOW - 60 * DAY, lists=[1], start_date=None)
     made = plan(state, now=NOW - DAY, start_date=None)
@@ -330,7 +330,7 @@ def test_two_names_of_one_zone_are_no_change(before: str, after: str, is_same: b
     assert made.before.time_zone == after
 
 
-def test_test_messages_that_are_newly_included_are_read_since_the_start_date() -> None:
+def test_newly_included_test_messages_are_read_from_the_start() -> None:
     state = completed(include_test_messages=False)
     assert is_restarted(plan(state))
     assert plan(state, include_test_messages=False).read_to(1) == NOW - DAY
@@ -342,7 +342,7 @@ def test_test_messages_left_out_cost_nothing() -> None:
 
 
 @pytest.mark.parametrize("state", [completed(), cut(), cut(completed())])
-def test_another_time_zone_reads_everything_again_since_every_date_was_wrong(state: Any) -> None:
+def test_another_time_zone_reads_everything_again(state: Any) -> None:
     assert is_restarted(plan(state, time_zone="UTC"))
     assert "time zone" in remarks(state, time_zone="UTC")
 
@@ -397,7 +397,7 @@ def test_what_version_0_2_0_deferred_is_read_since_the_start_date(read_to: Any) 
     assert made.deferred[1, 5].start == START
 
 
-def test_a_deferred_slice_keeps_its_start_when_the_default_start_date_moves() -> None:
+def test_a_deferred_slice_keeps_its_start_when_the_start_date_moves() -> None:
     start = NOW - DAY - DEFAULT_HISTORY
     old, new = (Deferred((1, ident), None, NOW - DAY, False) for ident in (5, 7))
     state = completed(owed=[old, new._replace(start=start)], start_date=None)
@@ -406,7 +406,7 @@ def test_a_deferred_slice_keeps_its_start_when_the_default_start_date_moves() ->
 
 
 @pytest.mark.parametrize("read_to", [None, NOW - 50 * DAY])
-def test_a_deferred_list_is_read_since_it_was_read_not_since_the_last_sync(read_to: Any) -> None:
+def test_a_deferred_list_is_read_since_it_was_read(read_to: Any) -> None:
     made = plan(completed(owed=[Deferred((2,), read_to, NOW - DAY, False)]))
     assert made.read_to(2) == read_to
     assert made.read_to(1) == NOW - DAY
@@ -418,7 +418,7 @@ def test_a_deferred_list_is_read_since_it_was_read_not_since_the_last_sync(read_
     )
 
 
-def test_a_deferred_list_with_a_moving_start_date_is_read_since_it_was_first_due() -> None:
+def test_a_deferred_list_keeps_its_start_when_the_start_date_moves() -> None:
     start = NOW - DAY - DEFAULT_HISTORY
     owed = Deferred((2,), None, NOW - DAY, False, start)
     made = plan(completed(owed=[owed], start_date=None), now=NOW + 40 * DAY, start_date=None)

@@ -85,7 +85,7 @@ def warning(*ahead: timedelta, before: timedelta | None = None) -> str | None:
     return watch.warning(before)
 
 
-def test_a_newest_row_that_is_as_many_hours_old_as_before_suggests_another_zone() -> None:
+def test_a_newest_row_as_old_as_before_suggests_another_zone() -> None:
     age = timedelta(hours=3, minutes=5)
     found = warning(-age, -timedelta(days=2), before=timedelta(hours=3, minutes=11))
     assert found is not None

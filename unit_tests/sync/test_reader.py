@@ -179,7 +179,7 @@ def test_a_few_empty_pages_are_tolerated_where_the_table_says_so(empty: int) -> 
     assert idents(alone(source).read()) == ([1, 2] if empty == 0 else [1])
 
 
-def test_an_absent_result_is_the_end_even_where_empty_pages_are_tolerated() -> None:
+def test_an_absent_result_is_the_end_of_all_pages() -> None:
     source = Pages({1: page_of([{"ident": 1}]), 3: page_of([{"ident": 2}])})
     assert idents(alone(source, TOLERANT).read()) == [1]
     assert source.requested == [1, 2]
@@ -428,7 +428,7 @@ def test_a_part_continues_where_the_next_one_began_behind_the_end() -> None:
     assert {*idents(read_around_an_arrival(report, 40))} == {*report.idents}
 
 
-def test_recipients_without_an_address_are_not_what_the_next_part_began_with() -> None:
+def test_recipients_without_an_address_identify_no_part() -> None:
     class Nameless(Report):
         """Every third recipient has no address."""
 
@@ -547,7 +547,7 @@ def departures(seed: int, pace: float, most: int, insert: bool = True) -> Callab
     most=st.integers(0, 10),
     idle=st.sampled_from([0.0, 0.5, 1.0]),
 )
-def test_who_stays_is_read_whoever_departs_unless_a_warning_says_otherwise(
+def test_who_stays_is_read_unless_a_warning_says_otherwise(
     seed: int, rows: int, page_size: int, pace: float, most: int, idle: float
 ) -> None:
     report = Report(rows, page_size, departures(seed, pace, most))
@@ -572,7 +572,7 @@ def test_a_pass_without_departures_is_the_last_one() -> None:
     assert report.proofs == 2
 
 
-def test_a_contact_that_a_departure_pulled_across_a_border_is_read_by_the_next_pass() -> None:
+def test_a_contact_pulled_across_a_border_is_read_by_the_next_pass() -> None:
     def move(report: Report) -> None:
         if len(report.requested) == 10 and not report.departed:
             report.depart(0)
@@ -595,7 +595,7 @@ def test_departures_in_every_pass_end_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize("unknown", [1, 2])
-def test_departures_that_cannot_be_known_prove_nothing_and_cost_no_pass(unknown: int) -> None:
+def test_unknown_departures_cost_no_pass(unknown: int) -> None:
     class Unknown(Report):
         def recent_changes(self, slice_: Slice) -> int | None:
             known = super().recent_changes(slice_)

@@ -135,7 +135,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_each_list_and_window_is_fetched_once_however_many_streams_need_it(
+def test_each_list_and_window_is_fetched_once(
     pool: ThreadPoolExecutor,
 ) -> None:
     with ThreadPoolExecutor(3) as executor:
@@ -181,7 +181,7 @@ def test_a_report_without_dates_has_one_window() -> None:
     assert list(shared.report.take_rows(1)) == [(None, [row(10)])]
 
 
-def test_rows_that_are_kept_can_be_taken_whoever_fetched_them_and_are_then_let_go() -> None:
+def test_rows_that_are_kept_are_released_when_taken() -> None:
     made: list[weakref.ref[Row]] = []
 
     def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:
@@ -225,7 +225,7 @@ def test_release_lets_all_continue_that_wait_for_room(pool: ThreadPoolExecutor) 
     assert [future.result(10)[0] for future in waiting] == [101, 51]
 
 
-def test_an_error_reaches_everyone_who_needs_the_list_and_is_not_requested_again(
+def test_an_error_reaches_all_readers_and_is_requested_once(
     pool: ThreadPoolExecutor,
 ) -> None:
     def fetch(list_id: int, window: Window | None) -> list[dict[str, Any]]:

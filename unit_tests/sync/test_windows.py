@@ -181,7 +181,7 @@ def test_a_key_is_due_once_in_a_cycle(start: datetime, key: tuple[int, int]) -> 
     assert next_due(key, start, first - timedelta(seconds=1)) is None
 
 
-def test_each_month_of_each_list_is_due_in_exactly_one_of_the_daily_syncs_of_a_week() -> None:
+def test_each_month_is_due_in_one_daily_sync_of_a_week() -> None:
     days = [SYNCED + day * DAY for day in range(8)]
     due: dict[tuple[int, datetime], int] = {}
     per_day = []
