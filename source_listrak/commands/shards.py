@@ -18,30 +18,26 @@ from source_listrak.tables import TABLES
 
 @dataclass
 class Shard:
-    """Some lists, ascending, and about how many rows they have.
-
-    :param weight: the rows, counting an empty list as one because it still costs requests
-    """
+    """Some lists, ascending, and about how many rows they have."""
 
     list_ids: list[int] = field(default_factory=list)
     rows: int = 0
-    weight: int = 0
 
 
 def balance(rows: Mapping[int, int], count: int) -> list[Shard]:
-    """Divide lists into at most `count` shards: the largest list first, to the lightest shard.
+    """Divide lists into at most `count` shards: the largest list first, to the smallest shard.
 
     No shard is empty, and none is more than a third larger than necessary (Graham's bound of this
-    rule). A list is never divided, so one that outweighs all others is a shard of its own.
+    rule). A list is never divided, so one that outweighs all others is a shard of its own. Of
+    shards with equal rows, the one with fewer lists is smaller, since empty lists cost requests.
 
     :param rows: estimated rows of each list
     """
     shards = [Shard() for _ in range(min(count, len(rows)))]
     for list_id, size in sorted(rows.items(), key=lambda item: (-item[1], item[0])):
-        lightest = min(shards, key=lambda shard: shard.weight)
-        bisect.insort(lightest.list_ids, list_id)
-        lightest.rows += size
-        lightest.weight += max(size, 1)
+        smallest = min(shards, key=lambda shard: (shard.rows, len(shard.list_ids)))
+        bisect.insort(smallest.list_ids, list_id)
+        smallest.rows += size
     return sorted(shards, key=lambda shard: shard.list_ids)
 
 
@@ -56,13 +52,12 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     windows = merge([Window.of(config.since(now), now, config.zone)])
     context, lists = SourceListrak(settings).connect(config, settings.read_policy, logger)
     fetch = partial(context.fetch_report, TABLES["messages"])
-    counters = set[str]().union(
-        *(table.counters for table in TABLES.values() if table.report == "messages")
-    )
+    tables = [table for table in TABLES.values() if table.report == "messages"]
+    counters = set[str]().union(*(table.counters for table in tables))
     found = {}
     for list_id in sorted(row["ListID"] for row in lists):
         rows = [row for window in windows for row in fetch(list_id, window)]
-        counted = (row.get(name, 0) for row in rows for name in counters)
+        counted = (row.get(name) or 0 for row in rows for name in counters)
         found[list_id] = len(rows) + sum(counted)
     return found
 
