@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from types import FrameType
 from typing import Any, NoReturn
 
 from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException
@@ -99,9 +98,9 @@ class SignalExit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, number: int, frame: object) -> None:
         self.code = _SIGNAL + number
-        if self._is_late or not self._source.is_reading:
+        if self._is_late or self._source.breaker is None:
             _exit(self.code)
         # The signal only stops the requests; the main thread continues to write what is on the
         # queue, the state behind its records, and ends the streams as incomplete.
@@ -166,9 +165,8 @@ def _exit(code: int) -> NoReturn:
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of a command line; exits with code 2 where it is wrong."""
-    parser = argparse.ArgumentParser(
-        "source-listrak", description="An Airbyte source that replicates a Listrak account."
-    )
+    about = "An Airbyte source that replicates a Listrak account."
+    parser = argparse.ArgumentParser("source-listrak", description=about)
     parser.add_argument("--version", action="version", version=version("airbyte-source-listrak"))
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
     for name, text in COMMANDS.items():

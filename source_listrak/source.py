@@ -18,13 +18,11 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from source_listrak import inputs
 from source_listrak.config import ListrakConfig
 from source_listrak.errors import config_error
+from source_listrak.soap import faults, throttle, wire
 from source_listrak.soap.client import CHECK_POLICY, READ_POLICY, RetryPolicy, SoapClient
 from source_listrak.soap.dates import DateReader
-from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.soap.redaction import spellings
 from source_listrak.soap.rows import Row
-from source_listrak.soap.throttle import Clock, StopSwitch
-from source_listrak.soap.wire import CurlTransport, Limits, Transport
 from source_listrak.streams import CLASSES
 from source_listrak.streams.account import LOGIN
 from source_listrak.streams.http import Context, SoapStream
@@ -34,7 +32,7 @@ from source_listrak.sync.plan import ZONE_CHANGED, StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch, log_progress
 from source_listrak.sync.reports import make_reports
 from source_listrak.sync.state import load
-from source_listrak.sync.windows import DAY, Window, wall_end
+from source_listrak.sync.windows import DAY, Window
 from source_listrak.tables import TABLES
 
 Config = Mapping[str, Any]
@@ -67,23 +65,26 @@ class Settings:
     """
 
     now: Callable[[], datetime] = utc_now
-    clock: Clock = field(default_factory=Clock)
+    clock: throttle.Clock = field(default_factory=throttle.Clock)
     read_policy: RetryPolicy = READ_POLICY
     check_policy: RetryPolicy = CHECK_POLICY
     state_interval: float = 10.0
     check_patience: float = 3.0
-    limits: Limits = field(default_factory=Limits)
-    transport: Callable[[Limits], Transport] = CurlTransport
+    limits: wire.Limits = field(default_factory=wire.Limits)
+    transport: Callable[[wire.Limits], wire.Transport] = wire.CurlTransport
 
 
 class SourceListrak(cdk.AbstractSource):
-    """Replicates a Listrak account through its SOAP API."""
+    """Replicates a Listrak account through its SOAP API.
+
+    :ivar breaker: what stops the read; None before one has begun
+    """
 
     name = "source-listrak"
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._breaker: StopSwitch | None = None
+        self.breaker: throttle.StopSwitch | None = None
 
     read_config = staticmethod(inputs.read_config)
     read_catalog = staticmethod(inputs.read_catalog)
@@ -114,8 +115,8 @@ class SourceListrak(cdk.AbstractSource):
         parsed.since(now)
         context, lists = self.connect(parsed, self._settings.check_policy, logger)
         logger.info(f"The check found {len(lists):,} lists to replicate.")
-        end = wall_end(now, parsed.zone)
-        fetch = partial(context.fetch_report, TABLES["messages"], window=Window(end - DAY, end))
+        last_day = Window.of(now - DAY, now, parsed.zone)
+        fetch = partial(context.fetch_report, TABLES["messages"], window=last_day)
         settings, pool = self._settings, ThreadPoolExecutor(parsed.num_workers)
         ends = settings.clock.monotonic() + settings.check_policy.deadline
         tried: list[Future[list[Row]]] = []
@@ -158,7 +159,7 @@ class SourceListrak(cdk.AbstractSource):
             config.password,
             workers=config.num_workers,
             max_requests_per_second=config.max_requests_per_second,
-            breaker=StopSwitch(settings.clock),
+            breaker=throttle.StopSwitch(settings.clock),
             policy=policy,
             transport=settings.transport(settings.limits),
             logger=logger,
@@ -227,10 +228,10 @@ class SourceListrak(cdk.AbstractSource):
         engine = Engine(config.num_workers, breaker, logger, self._settings.state_interval)
         streams = []
         for name, plan in plans.items():
+            table = TABLES[name]
             counts = StreamCounts(name, partial(engine.emit_rate_limited, name))
-            stream_class = CLASSES[TABLES[name].sliced_by]
-            streams.append(stream_class(TABLES[name], context, plan, counts, lists, reports))
-        self._breaker = breaker
+            streams.append(CLASSES[table.sliced_by](table, context, plan, counts, lists, reports))
+        self.breaker = breaker
         known = [plan.before for plan in plans.values()]
         ages = [one.synced_to - one.newest for one in known if one.synced_to and one.newest]
         context.counts.is_running = True
@@ -241,19 +242,14 @@ class SourceListrak(cdk.AbstractSource):
                 if warning := context.watch.warning(min(ages, default=None)):
                     logger.warning(warning)
 
-    @property
-    def is_reading(self) -> bool:
-        """Whether a sync has begun, so that it can be interrupted."""
-        return self._breaker is not None
-
     def interrupt(self) -> None:
         """Stop a running read from outside: no more requests, and the state as of now."""
-        if self._breaker is not None:
-            self._breaker.interrupt()
+        if self.breaker is not None:
+            self.breaker.interrupt()
 
 
 def _is_gone(error: BaseException) -> bool:
-    return isinstance(error, ListrakError) and error.fault.action is Action.SKIP
+    return isinstance(error, faults.ListrakError) and error.fault is faults.REPORT_GONE
 
 
 def _chosen_lists(
@@ -263,16 +259,14 @@ def _chosen_lists(
 
     :raises AirbyteTracedException: there is none
     """
-    visible = list({row["ListID"]: row for row in rows}.values())
+    visible = {row["ListID"]: row for row in rows}
     if not visible:
         raise config_error(_NO_LISTS)
-    if list_ids is None:
-        return visible
-    chosen = [row for row in visible if row["ListID"] in list_ids]
-    missing = sorted(set(list_ids) - {row["ListID"] for row in chosen})
+    chosen = visible.keys() if list_ids is None else visible.keys() & set(list_ids)
+    missing = sorted(set(list_ids or ()) - chosen)
+    problem = _NO_SUCH_LISTS.format(", ".join(map(str, missing)))
+    if not chosen:
+        raise config_error(problem)
     if missing:
-        problem = _NO_SUCH_LISTS.format(", ".join(map(str, missing)))
-        if not chosen:
-            raise config_error(problem)
         logger.warning(f"{problem} The other lists are read.")
-    return chosen
+    return [row for list_id, row in visible.items() if list_id in chosen]

@@ -124,13 +124,9 @@ class Probe:
 
     def _readable(self, messages: Rows, counter: str) -> Rows:
         """Return the messages whose report is best to read: settled, many rows on few pages."""
-        settled = f"{self._now - 2 * DAY:%Y-%m-%d}"
-
-        def rank(row: Row) -> tuple[bool, int]:
-            is_recent = (row.get("SendDate") or "") > settled
-            return is_recent, abs(LIKELY_PAGE - (row.get(counter) or 0))
-
-        return sorted(messages, key=rank)[:TRIED]
+        recent = f"{self._now - 2 * DAY:%Y-%m-%d}"
+        settled = [row for row in messages if (row.get("SendDate") or "") < recent]
+        return sorted(settled, key=lambda row: abs(LIKELY_PAGE - (row.get(counter) or 0)))[:TRIED]
 
     def _rows(self, name: str, parents: Rows) -> Rows:
         """Return the rows of all parents whose report can be read; see `fetch`."""
@@ -160,9 +156,8 @@ class Probe:
         require(is_allowed, f"the limit of {REQUEST_LIMIT} requests was reached")
         stream = SoapStream(table, context.config, context.dates)
         slice_ = Slice((ident,), (table.sliced_by, ident), arguments)
-        number = page if table.paged else None
         try:
-            rows = context.fetch(stream, slice_, context.counts, number).rows
+            rows = context.fetch(stream, slice_, context.counts, page if table.paged else None).rows
         except (faults.ListrakError, faults.SyncStopped) as error:
             self._faults.setdefault(name, error.fault.name)
             raise CannotTell(error.fault.name) from None

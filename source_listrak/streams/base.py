@@ -45,9 +45,8 @@ class ListrakStream(SoapStream):
         """Yield what this sync reads: what is deferred first, then ascending by key."""
         plan, lists = self.plan, self.list_ids()
         try:
-            for key in sorted(plan.deferred):
+            for key, one in sorted(plan.deferred.items()):
                 if len(key) > 1 and key[0] in lists and not plan.is_postponed(key):
-                    one = plan.deferred[key]
                     yield self.make_slice(key, one.start, one.read_to, one.expected_rows)
             for list_id in plan.lists_to_read(lists):
                 try:

@@ -18,6 +18,9 @@ from source_listrak.sync.slices import Slice
 from source_listrak.sync.windows import Window
 from source_listrak.tables import Table, schema
 
+_REPAIRED = "characters that could not be decoded or that XML forbids were repaired"
+_NO_KEY = "rows without a column of their key were emitted, which a destination may merge or repeat"
+
 
 class SoapStream(HttpStream):
     """The request layer of a table: it makes requests and reads responses, but sends nothing.
@@ -31,9 +34,8 @@ class SoapStream(HttpStream):
         self.table = table
         self.config = config
         keys = [column for column in table.key if column not in table.added]
-        self._reader = rows.RowReader(
-            table.operation, table.row, schema(table.name), dates, table.dates, keys
-        )
+        columns = schema(table.name)
+        self._reader = rows.RowReader(table.operation, table.row, columns, dates, table.dates, keys)
         super().__init__()
 
     @property
@@ -77,10 +79,7 @@ class SoapStream(HttpStream):
         }
 
     def request_body_data(  # type: ignore[override]  # bytes, so that they are not encoded again
-        self,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-        **_: Any,
+        self, stream_slice: Any = None, next_page_token: Any = None, **_: Any
     ) -> bytes:
         """Return the SOAP envelope; the credentials are added on the wire only."""
         constants = dict(self.table.constants)
@@ -99,14 +98,10 @@ class SoapStream(HttpStream):
         """
         token = {"Page": number} if number else None
         where = f", page {number}" if number else ""
-        return Request(
-            self.url_base + self.path(),
-            self.request_headers(),
-            self.request_body_data(slice_.arguments, token),
-            label=f"{self.table.operation} of {slice_.label}{where}",
-            subject=slice_.subject,
-            retries=retries,
-        )
+        label = f"{self.table.operation} of {slice_.label}{where}"
+        url, headers = self.url_base + self.path(), self.request_headers()
+        body = self.request_body_data(slice_.arguments, token)
+        return Request(url, headers, body, label, slice_.subject, retries)
 
     def parse_response(self, response: wire.Response, **_: Any) -> rows.Page:  # type: ignore[override]
         """Return the rows of a response.
@@ -168,15 +163,10 @@ class Context:
         key = frozenset(stream.primary_key)
         keyless = sum(not row.keys() >= key for row in page.rows)
         warn = partial(self.count_and_warn, stream.name, counts)
-        characters = "characters that could not be decoded or that XML forbids were repaired"
-        warn("invalid_characters", page.invalid_characters, characters)
+        warn("invalid_characters", page.invalid_characters, _REPAIRED)
         values = f"{', '.join(wrong)} contained values of the wrong type, which were set to null"
         warn("wrong_values", sum(wrong.values()), values)
-        merged = (
-            "rows without a column of their key were emitted, which a destination may merge or "
-            "repeat"
-        )
-        warn("keyless_rows", keyless, merged)
+        warn("keyless_rows", keyless, _NO_KEY)
         return page
 
     def count_and_warn(
@@ -186,6 +176,5 @@ class Context:
         if number:
             counts.add(**{kind: number})
             if self.counts.is_first(f"{name}: {kind}"):  # whichever stream needed the rows
-                self.logger.warning(
-                    f"{name}: {sentence}. Later ones are only counted in the summary."
-                )
+                later = "Later ones are only counted in the summary."
+                self.logger.warning(f"{name}: {sentence}. {later}")
