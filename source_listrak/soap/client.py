@@ -125,10 +125,7 @@ class SoapClient:
     read_login: Parse
 
     def __post_init__(self) -> None:
-        self._credentials = {
-            USERNAME_PLACEHOLDER: escaped(self.username),
-            PASSWORD_PLACEHOLDER: escaped(self.password),
-        }
+        self._username, self._password = escaped(self.username), escaped(self.password)
         self._secrets = spellings(self.password)
         self._now = self.breaker.clock.monotonic
         self._ends = self._now() + self.policy.deadline
@@ -158,10 +155,8 @@ class SoapClient:
                 raise ListrakError(outcome.fault, outcome.detail + tried)
             if outcome.fault.slows_down and wait > REPORTED_WAIT:
                 counter.waiting()
-            self.logger.warning(
-                f"{outcome.detail} ({outcome.fault.name}): attempt {len(failures)} failed; next in "
-                f"{wait:.1f} s"
-            )
+            failed = f"{outcome.detail} ({outcome.fault.name}): attempt {len(failures)} failed"
+            self.logger.warning(f"{failed}; next in {wait:.1f} s")
             self.breaker.wait(wait)
 
     def _attempt(
@@ -186,9 +181,8 @@ class SoapClient:
         return outcome
 
     def _exchange(self, request: Request, parse: Parse) -> Page | DescribedFault:
-        envelope = request.body
-        for placeholder, value in self._credentials.items():
-            envelope = envelope.replace(placeholder, value)
+        envelope = request.body.replace(USERNAME_PLACEHOLDER, self._username)
+        envelope = envelope.replace(PASSWORD_PLACEHOLDER, self._password)
         began, received, rows, retry_after = self._now(), "no response", 0, 0.0
         seconds = max(1.0, self._ends - began)
         try:

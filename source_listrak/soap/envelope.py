@@ -1,7 +1,5 @@
 """Request envelopes, built from the bundled WSDL, which zeep reads."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,14 +20,6 @@ Value = int | bool | datetime | Sequence[int] | None
 Arguments = Mapping[str, Value]
 
 _WSDL = Path(__file__).with_name("IntegrationService.wsdl")
-_ENVELOPE = (
-    b'<?xml version="1.0" encoding="utf-8"?>'
-    b'<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"'
-    b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soap:Header>'
-    b'<WSUser xmlns="%(namespace)b"><UserName>%(user)b</UserName><Password>%(password)b</Password>'
-    b'</WSUser></soap:Header><soap:Body><%(operation)b xmlns="%(namespace)b">%(arguments)b'
-    b"</%(operation)b></soap:Body></soap:Envelope>"
-)
 
 
 def escaped(text: str) -> bytes:
@@ -52,16 +42,17 @@ def build(operation: str, arguments: Arguments) -> bytes:
     :raises ValueError: an aware date-time, or wrong arguments
     """
     names = _arguments()[operation]
-    given = dict.fromkeys({"WSException"}.intersection(names)) | dict(arguments)
-    if given.keys() != set(names):
+    if {*arguments, "WSException"} != {*names, "WSException"}:
         raise ValueError(f"{operation} takes the arguments {', '.join(names) or 'none'}")
-    return _ENVELOPE % {
-        b"namespace": NAMESPACE.encode(),
-        b"user": USERNAME_PLACEHOLDER,
-        b"password": PASSWORD_PLACEHOLDER,
-        b"operation": operation.encode(),
-        b"arguments": "".join(_element(name, given[name]) for name in names).encode(),
-    }
+    content = "".join(_element(name, arguments.get(name)) for name in names)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"'
+        ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soap:Header>'
+        f'<WSUser xmlns="{NAMESPACE}"><UserName>{USERNAME_PLACEHOLDER.decode()}</UserName>'
+        f"<Password>{PASSWORD_PLACEHOLDER.decode()}</Password></WSUser></soap:Header><soap:Body>"
+        f'<{operation} xmlns="{NAMESPACE}">{content}</{operation}></soap:Body></soap:Envelope>'
+    ).encode()
 
 
 @functools.cache
