@@ -75,10 +75,8 @@ def selected_tables(catalog: models.ConfiguredAirbyteCatalog) -> dict[str, bool]
     names = [item.stream.name for item in catalog.streams]
     wrong = sorted({name for name in names if name not in TABLES or names.count(name) > 1})
     if wrong:
-        raise config_error(
-            f"The catalog contains streams that are unknown or repeated: {', '.join(wrong)}. "
-            "Refresh the connection's schema."
-        )
+        problem = f"The catalog contains streams that are unknown or repeated: {', '.join(wrong)}"
+        raise config_error(f"{problem}. Refresh the connection's schema.")
     modes = {item.stream.name: item.sync_mode for item in catalog.streams}
     return {name: modes[name] == models.SyncMode.incremental for name in TABLES if name in modes}
 

@@ -5,8 +5,6 @@ A further table of a known parent is one `Table` here, one schema in `schemas/` 
 in the bundled WSDL.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,10 +1,8 @@
 """Listrak's dates in RFC 3339 and UTC, a form that sorts as text."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -103,19 +101,15 @@ class DateReader:
         if hour == _NET_EMPTY.isoformat()[:13] or not _LOCAL_HOUR.fullmatch(hour):
             return None
         try:
-            first, last = (
-                self._instant(datetime.fromisoformat(hour + rest), offset).isoformat()
-                for rest in (":00:00", ":59:59")
-            )
+            ends = (datetime.fromisoformat(hour + rest) for rest in (":00:00", ":59:59"))
+            first, last = (self._instant(end, offset).isoformat() for end in ends)
         except (ValueError, OverflowError):
             return None
         return first[:13] if first[13:] == ":00:00" and last == f"{first[:13]}:59:59" else None
 
     def _instant(self, local: datetime, offset: str) -> datetime:
         """Return a wall-clock time in UTC, naive. :raises OverflowError: beyond year 1 or 9999."""
-        zone: tzinfo = self._zone
+        zone: tzinfo | None = self._zone
         if offset:  # such as Z, +05:30, -0530 or -05
-            hours, minutes = int(offset[1:3] or 0), int(offset[3:].lstrip(":") or 0)
-            ahead = timedelta(hours=hours, minutes=minutes)
-            zone = timezone(-ahead if offset[0] == "-" else ahead)
+            zone = datetime.strptime(offset.replace("Z", "+00").ljust(5, "0"), "%z").tzinfo
         return local.replace(tzinfo=zone).astimezone(timezone.utc).replace(tzinfo=None)

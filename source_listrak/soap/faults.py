@@ -4,14 +4,11 @@ The body counts before the HTTP status. Listrak puts its bracketed tokens into S
 their exact place is not documented, so everything outside the rows is searched for them.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from enum import Enum
 
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from airbyte_cdk import AirbyteTracedException, FailureType
 
 
 class Action(Enum):
@@ -171,12 +168,9 @@ class DescribedFault(AirbyteTracedException):
     """
 
     def __init__(self, fault: Fault, detail: str = "", retry_after: float = 0.0) -> None:
-        shows_detail = detail and not fault.hide_detail
-        super().__init__(
-            message=f"{fault.message} ({detail})" if shows_detail else fault.message,
-            internal_message=f"{fault.name}: {detail or fault.trigger}",
-            failure_type=fault.failure_type,
-        )
+        shown = f" ({detail})" if detail and not fault.hide_detail else ""
+        internal_message = f"{fault.name}: {detail or fault.trigger}"
+        super().__init__(internal_message, fault.message + shown, fault.failure_type)
         self.fault = fault
         self.detail = detail
         self.retry_after = retry_after

@@ -20,6 +20,7 @@ _XML_SPACE = " \t\r\n"
 _NET_EMPTY_DATE = "0001-01-01T00:00:00"
 
 Row = dict[str, Any]
+_Elements = list[etree._Element]
 _Read = Callable[[etree._Element, list[str]], Any]
 """Returns the value of an element, None for an absent one; lists columns of wrong values within it.
 
@@ -202,9 +203,7 @@ def _described(fault: Fault, texts: Iterable[str]) -> AttemptFailed:
     return AttemptFailed(faults.classify_text(text, fault), redact(text))
 
 
-def _divide(
-    parents: Iterable[etree._Element], name: str
-) -> tuple[list[etree._Element], list[etree._Element]]:
+def _divide(parents: _Elements, name: str) -> tuple[_Elements, _Elements]:
     """Return the children with a name, in any namespace, and the others."""
     children = [child for parent in parents for child in parent]
     named = [child for parent in parents for child in parent.iterchildren(f"{{*}}{name}")]
@@ -213,7 +212,7 @@ def _divide(
     return named, [child for child in children if local_name(child) != name]
 
 
-def _raise_error_in(outside: list[etree._Element], texts: list[str], *, has_rows: bool) -> None:
+def _raise_error_in(outside: _Elements, texts: list[str], *, has_rows: bool) -> None:
     """Raise the error that elements and texts outside the rows describe."""
     everything = [*texts, *map(all_text, outside)]
     if faults.find_token(" ".join(everything)):
@@ -295,9 +294,9 @@ def _array(read_item: _Read, item_columns: Collection[str]) -> _Read:
 
     def read(element: etree._Element, nulled: list[str]) -> list[Any] | None:
         if not len(element) and not element.text:
-            neighbors = (element.getprevious(), element.getnext())
-            is_one_of_several = any(e is not None and e.tag == element.tag for e in neighbors)
-            return [""] if is_one_of_several and not item_columns and not _is_nil(element) else None
+            beside = [e.tag for e in (element.getprevious(), element.getnext()) if e is not None]
+            if item_columns or element.tag not in beside:
+                return None
         is_wrapped = len(element) and not any(local_name(e) in item_columns for e in element)
         items = list(element) if is_wrapped else [element]
         values = [value for item in items if (value := read_item(item, nulled)) is not None]

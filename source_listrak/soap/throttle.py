@@ -79,16 +79,14 @@ class Throttle:
     increase and multiplicative decrease of TCP, which is known to settle.
 
     :param workers: requests in flight at most
-    :param max_requests_per_second: None for no limit
+    :param per_second: requests sent per second at most; None for no limit
     """
 
-    def __init__(
-        self, workers: int, max_requests_per_second: float | None, breaker: StopSwitch
-    ) -> None:
+    def __init__(self, workers: int, per_second: float | None, breaker: StopSwitch) -> None:
         self._workers = workers
         self._limit = float(workers)
         self._in_flight = 0
-        self._interval = 1 / max_requests_per_second if max_requests_per_second else 0.0
+        self._interval = 1 / per_second if per_second else 0.0
         self._next_at = self._not_before = self._last_cut = 0.0
         self._breaker = breaker
         self._clock = breaker.clock

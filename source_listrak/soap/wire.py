@@ -5,8 +5,6 @@ request takes 60 us of CPU where urllib3 takes 220 and requests 1,000, and libcu
 interpreter to the other workers between sending and receiving.
 """
 
-from __future__ import annotations
-
 import errno
 import gzip
 import ipaddress
@@ -28,13 +26,7 @@ from source_listrak.soap import faults
 from source_listrak.soap.faults import AttemptFailed, Fault
 
 _BUFFER_BYTES = 2**18
-_GZIP_START = b"\x1f\x8b"
-_FIRST_ERROR = 400
-_PROXY_FAULTS = {
-    403: faults.PROXY_REFUSED,
-    405: faults.PROXY_REFUSED,
-    407: faults.PROXY_LOGIN,
-}
+_PROXY_FAULTS = {403: faults.PROXY_REFUSED, 405: faults.PROXY_REFUSED, 407: faults.PROXY_LOGIN}
 
 # libcurl's own names are no help: several errors share a number with errors of other parts of it.
 # Its own texts can hold a proxy's password.
@@ -170,21 +162,17 @@ class CurlTransport:
             curl.close()  # after an error, its connection is not used again
             raise failed from None
         content_type = curl.getinfo_raw(pycurl.CONTENT_TYPE) or b""
-        response = Response(
-            curl.getinfo(pycurl.RESPONSE_CODE),
-            _decompressed(received.getvalue(), self._limits.body_bytes),
-            content_type.decode("latin-1") or None,
-            float(curl.getinfo(pycurl.RETRY_AFTER)),
-        )
+        status, retry_after = curl.getinfo(pycurl.RESPONSE_CODE), curl.getinfo(pycurl.RETRY_AFTER)
+        data = _decompressed(received.getvalue(), self._limits.body_bytes)
         received.close()  # an idle connection keeps it
         self._idle.append(curl)
-        return response
+        return Response(status, data, content_type.decode("latin-1") or None, float(retry_after))
 
 
 def _failure(curl: pycurl.Curl, error: pycurl.error) -> AttemptFailed:
     """Return what an error of libcurl means."""
     tunnel_status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
-    if tunnel_status >= _FIRST_ERROR:
+    if tunnel_status >= 400:
         fault = _PROXY_FAULTS.get(tunnel_status, faults.CONNECTION)
         return AttemptFailed(fault, f"HTTP {tunnel_status} from the proxy")
     code, number = int(error.args[0]), curl.getinfo(pycurl.OS_ERRNO)
@@ -224,7 +212,7 @@ def _decompressed(data: bytes, limit: int) -> bytes:
 
     :raises AttemptFailed: it is damaged, incomplete or too large
     """
-    if not data.startswith(_GZIP_START):
+    if not data.startswith(b"\x1f\x8b"):
         return data
     body = bytearray()
     try:
@@ -233,8 +221,6 @@ def _decompressed(data: bytes, limit: int) -> bytes:
             body += chunk
             if len(body) > limit:
                 raise AttemptFailed(faults.TOO_LARGE)
-    except EOFError:
-        raise AttemptFailed(faults.CONNECTION, "incomplete gzip data") from None
-    except (OSError, zlib.error):
+    except (EOFError, OSError, zlib.error):
         raise AttemptFailed(faults.CONNECTION, "damaged gzip data") from None
     return bytes(body)

@@ -17,6 +17,7 @@ from source_listrak.soap import faults
 from source_listrak.soap.faults import AttemptFailed, Fault
 
 T = TypeVar("T")
+_Take = Callable[[Iterable[etree._Element]], T]
 
 MAX_MARKUP = 2**21
 """Tags and attributes of one response, which bound its tree to 400 MB, and references in one that
@@ -30,7 +31,7 @@ _LARGE = 2**18
 
 
 def parse(
-    body: bytes, content_type: str | None, name: str, take: Callable[[Iterable[etree._Element]], T]
+    body: bytes, content_type: str | None, name: str, take: _Take[T]
 ) -> tuple[etree._Element, T, int]:
     """Return the envelope that a response contains, and what was taken from it.
 
@@ -54,9 +55,7 @@ def parse(
         parsed, invalid = _tree(data, name, take), invalid + removed
     if parsed is not None and local_name(parsed[0]) == "Envelope":
         return *parsed, invalid
-    declared = (content_type or "").lower().lstrip()
-    is_html = declared.startswith(("text/html", "application/xhtml"))
-    if is_html or _HTML_TAG.match(data, _prolog_end(data)):
+    if _HTML_TYPE.match(content_type or "") or _HTML_TAG.match(data, _prolog_end(data)):
         raise _unreadable(faults.HTML_PAGE, data)
     wrong = "cut short or not well-formed XML" if parsed is None else "XML but not a SOAP envelope"
     raise _unreadable(faults.MALFORMED, data, f"the response is {wrong}")
@@ -131,6 +130,7 @@ def _joined(surrogates: re.Match[bytes]) -> bytes:
 _MISC = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->", re.S)
 _DOCTYPE = re.compile(rb"<!doctype\s*([^\s>\[]*)[^>\[]*(\[?)", re.I)
 _TOO_MUCH = "the response contains more markup than fits into memory"
+_HTML_TYPE = re.compile(r"\s*(text/html|application/xhtml)", re.I)
 _HTML_TAG = re.compile(rb"<(html|head|title|body|h[1-6]|center|meta|p|div)\b", re.I)
 
 
@@ -141,9 +141,7 @@ def _prolog_end(data: bytes) -> int:
     return position
 
 
-def _tree(
-    data: bytes, name: str, take: Callable[[Iterable[etree._Element]], T]
-) -> tuple[etree._Element, T] | None:
+def _tree(data: bytes, name: str, take: _Take[T]) -> tuple[etree._Element, T] | None:
     """Return the root and what was taken, None for what is not well-formed.
 
     libxml2 limits how deeply elements are nested.
