@@ -236,8 +236,7 @@ class ListrakConfig(pydantic.BaseModel):
     def connection_specification(cls) -> dict[str, Any]:
         """Return the JSON schema from which Airbyte draws the form."""
         schema = cls.model_json_schema()
-        properties: dict[str, dict[str, Any]] = schema["properties"]
-        for order, field in enumerate(properties.values()):
+        for order, field in enumerate(schema["properties"].values()):
             # An optional field is one that may be left out; Airbyte's form would draw the union
             # with null, which comes second, as a choice between two types.
             field.update(field.pop("anyOf", [{}])[0])
@@ -250,7 +249,7 @@ class ListrakConfig(pydantic.BaseModel):
             "title": "Listrak",
             "type": "object",
             "required": schema["required"],
-            "properties": properties,
+            "properties": schema["properties"],
             "groups": [{"id": name, "title": title} for name, title in GROUPS.items()],
             "additionalProperties": True,
         }

@@ -87,7 +87,7 @@ class Throttle:
         self._limit = float(workers)
         self._in_flight = 0
         self._interval = 1 / per_second if per_second else 0.0
-        self._next_at = self._not_before = self._last_cut = 0.0
+        self._not_before = self._last_cut = 0.0
         self._breaker = breaker
         self._clock = breaker.clock
         self._changed = threading.Condition()
@@ -108,7 +108,7 @@ class Throttle:
             while True:
                 self._breaker.check()
                 now = self._clock.monotonic()
-                pause = max(self._not_before, self._next_at) - now
+                pause = self._not_before - now
                 if self._in_flight >= self.limit:
                     self._changed.wait()
                 elif pause > 0:
@@ -116,7 +116,7 @@ class Throttle:
                 else:
                     break
             self._in_flight += 1
-            self._next_at = now + self._interval
+            self._not_before = now + self._interval
         try:
             yield now
         finally:
