@@ -39,10 +39,6 @@ Config = Mapping[str, Any]
 Catalog: TypeAlias = models.ConfiguredAirbyteCatalog
 States = list[models.AirbyteStateMessage]
 
-_NO_LISTS = (
-    "The Listrak user cannot see any list, so there is nothing to replicate. Assign lists to it in "
-    "Listrak under Manage > Accounts > User Manager."
-)
 _NO_SUCH_LISTS = (
     "The configuration field 'list_ids' contains lists that the user cannot see: {}. Correct the "
     "IDs, or give the user access to these lists in Listrak."
@@ -261,7 +257,10 @@ def _chosen_lists(
     """
     visible = {row["ListID"]: row for row in rows}
     if not visible:
-        raise config_error(_NO_LISTS)
+        raise config_error(
+            "The Listrak user cannot see any list, so there is nothing to replicate. Assign lists "
+            "to it in Listrak under Manage > Accounts > User Manager."
+        )
     chosen = visible.keys() if list_ids is None else visible.keys() & set(list_ids)
     missing = sorted(set(list_ids or ()) - chosen)
     problem = _NO_SUCH_LISTS.format(", ".join(map(str, missing)))

@@ -26,8 +26,6 @@ from airbyte_cdk.models import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from source_listrak.commands.shards import estimate
-from source_listrak.config import ListrakConfig
 from source_listrak.soap.faults import PERMISSION
 from source_listrak.soap.throttle import Clock
 from source_listrak.soap.wire import Response
@@ -398,17 +396,6 @@ def test_nulled_values_of_lists_are_named() -> None:
     (record,) = [one.record for one in read(WrongValues([1]), ["lists"]) if one.record]
     assert record.meta is not None
     assert [change.field for change in record.meta.changes or []] == ["EnableRSS"]
-
-
-class WrongCounters(Service):
-    def rows(self, operation: str, ident: str, number: int) -> str:
-        rows = super().rows(operation, ident, number)
-        return rows.replace("<OpenCount>1<", "<OpenCount>many<")
-
-
-def test_a_counter_that_is_null_adds_nothing_to_an_estimate() -> None:
-    config = ListrakConfig.parse({"username": "me", "password": "x", "start_date": "2026-01-01"})
-    assert estimate(config, WrongCounters([1, 2]).settings()) == {1: 1, 2: 1}
 
 
 # Responses that lack something

@@ -79,9 +79,8 @@ def mail(conversation: Row, fetch: Fetch, messages: Rows) -> str:
     """Look among the messages of its first year, too: mail may keep its first date."""
     sent = {row["MsgID"] for row in fetch("conversation_sends", conversation)}
     require(sent, "no mail of conversations was found")
-    published = conversation.get("PublishedDate")
-    require(published, "a conversation lacks its date")
-    start = datetime.fromisoformat(str(published)[:19]) - DAY
+    require("PublishedDate" in conversation, "a conversation lacks its date")
+    start = datetime.fromisoformat(conversation["PublishedDate"][:19]) - DAY
     first_year = fetch("messages", conversation, since=start)
     is_listed = any(row["MsgID"] in sent for row in [*messages, *first_year])
     return "yes (certain)" if is_listed else "no (likely)"
@@ -125,8 +124,8 @@ class Probe:
     def _readable(self, messages: Rows, counter: str) -> Rows:
         """Return the messages whose report is best to read: settled, many rows on few pages."""
         recent = f"{self._now - 2 * DAY:%Y-%m-%d}"
-        settled = [row for row in messages if (row.get("SendDate") or "") < recent]
-        return sorted(settled, key=lambda row: abs(LIKELY_PAGE - (row.get(counter) or 0)))[:TRIED]
+        settled = [row for row in messages if row.get("SendDate", "") < recent]
+        return sorted(settled, key=lambda row: abs(LIKELY_PAGE - row.get(counter, 0)))[:TRIED]
 
     def _rows(self, name: str, parents: Rows) -> Rows:
         """Return the rows of all parents whose report can be read; see `fetch`."""

@@ -57,7 +57,7 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     found = {}
     for list_id in sorted(row["ListID"] for row in lists):
         rows = [row for window in windows for row in fetch(list_id, window)]
-        counted = (row.get(name) or 0 for row in rows for name in counters)
+        counted = (row.get(name, 0) for row in rows for name in counters)
         found[list_id] = len(rows) + sum(counted)
     return found
 
