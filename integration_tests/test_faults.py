@@ -47,6 +47,7 @@ from source_listrak.soap.faults import FAULTS, Action, AttemptFailed, ListrakErr
 from source_listrak.soap.throttle import Clock, Waitable
 from source_listrak.soap.wire import Response
 from source_listrak.sync.ledger import REFUSALS_LIMIT
+from source_listrak.sync.reader import FAILED_PAGES_LIMIT
 from source_listrak.tables import TABLES as DECLARED
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
@@ -586,8 +587,8 @@ def test_404_in_the_text_of_a_fault_is_a_failure() -> None:
         message = busy_message(sim)
         sim.config.faults = {"message_404": {"message_ids": [message], "operations": [OPENS]}}
         result = read_here(sim, ["message_opens"])
-        # The page after one that failed is requested once.
-        assert len(requested(sim, OPENS, message)) == POLICY.attempts + 1
+        # Each of the pages after one that failed is requested once.
+        assert len(requested(sim, OPENS, message)) == POLICY.attempts + FAILED_PAGES_LIMIT
         assert result.code == 1
         (error,) = result.errors
         assert error["message"].startswith(faults.OTHER_FAULT.message)
@@ -759,9 +760,10 @@ def test_while_the_login_works_failed_messages_stop_no_sync() -> None:
     with make_simulator(account, faults=everywhere("other_fault", operations=[OPENS])) as sim:
         result = read_here(sim, ["message_opens"], num_workers=1, skip_inactive_messages=False)
         number = len({r.arguments["MsgID"] for r in requested(sim, OPENS)})
-        # Of each message, a page with retries and the page after it without any.
-        assert sim.counts[LOGIN] == 1 + math.ceil(2 * number / FAILURES_IN_A_ROW)
-        assert sim.counts[OPENS] == number * (POLICY.attempts + 1)
+        # Of each message, a page with retries and the pages after it without any.
+        failures = number * (1 + FAILED_PAGES_LIMIT)
+        assert sim.counts[LOGIN] == 1 + math.ceil(failures / FAILURES_IN_A_ROW)
+        assert sim.counts[OPENS] == number * (POLICY.attempts + FAILED_PAGES_LIMIT)
     assert result.code == 1
     (error,) = result.errors
     assert f"({number} failed, the first being" in error["message"]
