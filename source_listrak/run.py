@@ -52,6 +52,7 @@ PROTOCOL: Mapping[str, str] = {
 COMMANDS = {**PROTOCOL, "probe": probe.__doc__ or "", "shards": shards.__doc__ or ""}
 """All commands, each with a text whose first sentence is a summary."""
 
+_STDOUT = 1
 _SIGNAL = 128
 """Added to the number of a signal in an exit code."""
 
@@ -65,9 +66,8 @@ class Output:
     no signal is handled while a thread waits for its lock.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._descriptor = descriptor
 
     def write(self, text: str | bytes) -> None:
         """Write a text.
@@ -79,9 +79,9 @@ class Output:
         with self.lock:
             while rest:
                 try:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                    rest = rest[os.write(_STDOUT, rest) :]
                 except BlockingIOError:
-                    select.select([], [self._descriptor], [])
+                    select.select([], [_STDOUT], [])
 
 
 class SignalExit:
@@ -130,7 +130,7 @@ def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> 
     """
     sys.stderr = sys.stderr or io.StringIO()  # None where it is closed
     settings = settings or Settings()
-    source, output = SourceListrak(settings), Output(1)
+    source, output = SourceListrak(settings), Output()
     signal_exit = SignalExit(source, output)
     code = 1
     try:
@@ -154,9 +154,8 @@ def _exit(code: int) -> NoReturn:
     With the code of a signal, by this signal, as its sender expects. The first process of a
     container cannot do so; it exits with the code, as a shell does.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()  # what argparse printed
     if code > _SIGNAL:
         signal.signal(code - _SIGNAL, signal.SIG_DFL)
         signal.raise_signal(code - _SIGNAL)

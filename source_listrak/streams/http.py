@@ -161,12 +161,11 @@ class Context:
         if table.cursor not in (None, table.id_column):
             self.watch.see(table.name, page.rows, table.cursor)
         key = frozenset(stream.primary_key)
-        keyless = sum(not row.keys() >= key for row in page.rows)
         warn = partial(self.count_and_warn, stream.name, counts)
         warn("invalid_characters", page.invalid_characters, _REPAIRED)
         values = f"{', '.join(wrong)} contained values of the wrong type, which were set to null"
         warn("wrong_values", sum(wrong.values()), values)
-        warn("keyless_rows", keyless, _NO_KEY)
+        warn("keyless_rows", sum(not row.keys() >= key for row in page.rows), _NO_KEY)
         return page
 
     def count_and_warn(
