@@ -18,13 +18,13 @@ DEFAULT_HISTORY = timedelta(days=365)
 EARLIEST_YEAR = 1990
 """Earlier start dates are typos: the service did not exist, and every extra year costs requests."""
 
-GROUPS = {
-    "account": "Account",
-    "replicate": "What to replicate",
-    "incremental": "Incremental syncs",
-    "service": "Service",
-}
-"""The cards of the form, in order: id and title."""
+GROUPS = [
+    {"id": "account", "title": "Account"},
+    {"id": "replicate", "title": "What to replicate"},
+    {"id": "incremental", "title": "Incremental syncs"},
+    {"id": "service", "title": "Service"},
+]
+"""The cards of the form, in order."""
 
 # The empty string is in it because some callers send one for a field left empty.
 _START_DATE = (
@@ -244,15 +244,9 @@ class ListrakConfig(pydantic.BaseModel):
                 del field["default"]
             field["order"] = order
             field["description"] = " ".join(field["description"].split())
-        return {
-            "$schema": "http://json-schema.org/draft-07/schema#",
-            "title": "Listrak",
-            "type": "object",
-            "required": schema["required"],
-            "properties": schema["properties"],
-            "groups": [{"id": name, "title": title} for name, title in GROUPS.items()],
-            "additionalProperties": True,
-        }
+        del schema["description"]  # of this class
+        form = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Listrak"}
+        return schema | form | {"groups": GROUPS, "additionalProperties": True}
 
 
 def _whole(value: Any) -> Any:

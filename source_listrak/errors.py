@@ -28,13 +28,12 @@ def as_traced(where: str, error: BaseException) -> AirbyteTracedException:
             "run the connector again; it will read only what is missing."
         )
         return AirbyteTracedException(message, message, FailureType.transient_error)
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return AirbyteTracedException(
-        message=f"An unexpected error occurred in {where}: {type(error).__name__}. This is a bug "
-        "in the connector. The next sync will read only what is missing.",
-        internal_message=f"{type(error).__name__} at\n{frames}",
-        failure_type=FailureType.system_error,
+    name, frames = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+    message = (
+        f"An unexpected error occurred in {where}: {name}. This is a bug in the connector. The "
+        "next sync will read only what is missing."
     )
+    return AirbyteTracedException(f"{name} at\n{frames}", message, FailureType.system_error)
 
 
 def _condition(error: BaseException) -> str | None:
