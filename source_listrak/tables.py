@@ -93,9 +93,8 @@ class Table:
     @property
     def report(self) -> str:
         """The report that contains the rows of this table, or what it is sliced by; empty: none."""
-        reports = {"report": self.name, "batch": "messages"}
-        reports |= {"message": "messages", "conversation": "conversations"}
-        return reports.get(self.sliced_by, "")
+        reports = {"batch": "messages", "message": "messages", "conversation": "conversations"}
+        return self.name if self.sliced_by == "report" else reports.get(self.sliced_by, "")
 
 
 @functools.cache
@@ -130,7 +129,7 @@ def _conversation_events(
                   counter=counter, counted_by=counted_by, monthly=False)
 
 
-_ALL = (
+TABLES: Mapping[str, Table] = {table.name: table for table in (
     Table("lists", "GetContactListCollection", "WSContactList", "login", ("ListID",)),
     Table("messages", "ReportListMessageActivity", "WSMessageActivity", "report", ("MsgID",),
           "SendDate", ranged=True),
@@ -183,8 +182,6 @@ _ALL = (
           paged=True, monthly=False),
     _dated("abuse_complaints", "ReportAdminContactFeedbackLoop", "WSFeedbackLoopListing", "account",
            ("ListID", "MessageID", "ContactID", "AbuseDate"), "AbuseDate"),
-)
+)}
 # fmt: on
-
-TABLES: Mapping[str, Table] = {table.name: table for table in _ALL}
 """All tables by name, in the order in which they are listed and read."""

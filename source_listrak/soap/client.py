@@ -204,9 +204,7 @@ class SoapClient:
             fault = _FOR_THE_LOGIN.get(fault, fault)
         if fault is faults.INVALID_LOGON and self.password != self.password.strip():
             fault = replace(fault, message=f"{fault.message} {STRAY_SPACE}")
-        described = request.label
-        if detail and not fault.hide_detail:
-            described += f": {mask(detail, self._secrets)}"
+        described = f"{request.label}: {mask(detail, self._secrets)}" if detail else request.label
         return DescribedFault(fault, described, retry_after)
 
     def settle_failures(self, counter: RequestCounter, at_least: int = 1) -> None:

@@ -9,9 +9,6 @@ from zoneinfo import ZoneInfo
 CACHED_HOURS = 2**14
 """Hours whose conversion is kept: nearly two years of them, in about 3 MB."""
 
-FIRST_INSTANT = "0001-01-01T00:00:00.000000Z"
-LAST_INSTANT = "9999-12-31T23:59:59.999999Z"
-
 _NET_EMPTY = datetime(1, 1, 1)  # noqa: DTZ001 (a wall-clock value: what .NET writes for "never")
 _SIXTY = frozenset(f":{number:02}" for number in range(60))
 # Not 24: only some versions of Python read it.
@@ -89,7 +86,8 @@ class DateReader:
                 return None
             return f"{self._instant(local, offset).isoformat()}.{digits}Z"
         except OverflowError:
-            return FIRST_INSTANT if local.year == 1 else LAST_INSTANT
+            is_first = local.year == 1
+            return "0001-01-01T00:00:00.000000Z" if is_first else "9999-12-31T23:59:59.999999Z"
         except ValueError:  # such as the 30th of February
             raise ValueError("not a date") from None
 
