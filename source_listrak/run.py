@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from airbyte_cdk import AirbyteEntrypoint, AirbyteTracedException
+from airbyte_cdk import AirbyteEntrypoint, AirbyteMessage, AirbyteTracedException, Type
 from airbyte_cdk.logger import is_platform_debug_log_enabled
-from airbyte_cdk.models import AirbyteMessage, Type
 from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
 from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 

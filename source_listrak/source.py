@@ -1,7 +1,5 @@
 """SourceListrak: spec, check, discover and read, built from the parts in one order."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +9,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeAlias
 
-import airbyte_cdk as cdk
-from airbyte_cdk import AirbyteTracedException, models
+from airbyte_cdk import AbstractSource, AirbyteTracedException, Stream, models
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
 from source_listrak import inputs
@@ -70,7 +67,7 @@ class Settings:
     transport: Callable[[wire.Limits], wire.Transport] = wire.CurlTransport
 
 
-class SourceListrak(cdk.AbstractSource):
+class SourceListrak(AbstractSource):
     """Replicates a Listrak account through its SOAP API.
 
     :ivar breaker: what stops the read; None before one has begun
@@ -88,12 +85,10 @@ class SourceListrak(cdk.AbstractSource):
 
     def spec(self, logger: logging.Logger) -> models.ConnectorSpecification:
         """Return the form of the configuration."""
-        return models.ConnectorSpecification(
-            connectionSpecification=ListrakConfig.connection_specification(),
-            supportsIncremental=True,
-        )
+        form = ListrakConfig.connection_specification()
+        return models.ConnectorSpecification(connectionSpecification=form, supportsIncremental=True)
 
-    def streams(self, config: Config) -> list[cdk.Stream]:
+    def streams(self, config: Config) -> list[Stream]:
         """Return all tables; no request is made."""
         parsed = ListrakConfig.parse(config)
         dates = DateReader(parsed.zone)
