@@ -128,12 +128,11 @@ def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> 
     :param settings: time, patience and transport
     """
     sys.stderr = sys.stderr or io.StringIO()  # None where it is closed
-    settings = settings or Settings()
     source, output = SourceListrak(settings), Output()
     signal_exit = SignalExit(source, output)
     code = 1
     try:
-        code = _run(_parse(args), source, settings, output)
+        code = _run(_parse(args), source, output)
     except SystemExit as error:  # argparse, which has printed the usage
         code = error.code if isinstance(error.code, int) else 1
     except BrokenPipeError:
@@ -186,9 +185,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(
-    options: argparse.Namespace, source: SourceListrak, settings: Settings, output: Output
-) -> int:
+def _run(options: argparse.Namespace, source: SourceListrak, output: Output) -> int:
     """Run one command and return its exit code.
 
     :raises OSError: the output cannot be written
@@ -196,7 +193,7 @@ def _run(
     is_protocol = options.command in PROTOCOL
     _set_up_log(output if is_protocol else sys.stderr, options.debug)
     try:
-        for lines in _lines(options, source, settings):
+        for lines in _lines(options, source):
             output.write(lines)
         return 0
     except BrokenPipeError:
@@ -214,9 +211,7 @@ def _run(
     return 1
 
 
-def _lines(
-    options: argparse.Namespace, source: SourceListrak, settings: Settings
-) -> Iterator[str | bytes]:
+def _lines(options: argparse.Namespace, source: SourceListrak) -> Iterator[str | bytes]:
     """Yield what a command prints, in whole lines.
 
     The CDK's own `run` writes the configuration, with the password, to a temporary file.
@@ -234,9 +229,9 @@ def _lines(
         catalog, state = source.read_catalog(options.catalog), source.read_state(options.state)
         yield from _read(source, config, catalog, state)
     elif options.command == "probe":
-        yield probe.run(ListrakConfig.parse(config), settings) + "\n"
+        yield probe.run(ListrakConfig.parse(config), source.settings) + "\n"
     else:
-        yield shards.run(ListrakConfig.parse(config), settings, options.count) + "\n"
+        yield shards.run(ListrakConfig.parse(config), source.settings, options.count) + "\n"
 
 
 def _read(source: SourceListrak, config: Any, catalog: Any, state: Any) -> Iterator[str | bytes]:

@@ -70,13 +70,14 @@ class Settings:
 class SourceListrak(AbstractSource):
     """Replicates a Listrak account through its SOAP API.
 
+    :ivar settings: those given, by default those of a real sync
     :ivar breaker: what stops the read; None before one has begun
     """
 
     name = "source-listrak"
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings()
+        self.settings = settings or Settings()
         self.breaker: throttle.StopSwitch | None = None
 
     read_config = staticmethod(inputs.read_config)
@@ -102,13 +103,13 @@ class SourceListrak(AbstractSource):
         :raises AirbyteTracedException: one of them is missing; rather than an error about a list
             that is gone, that of another list
         """
-        parsed, now = ListrakConfig.parse(config), self._settings.now()
+        parsed, now = ListrakConfig.parse(config), self.settings.now()
         parsed.since(now)
-        context, lists = self.connect(parsed, self._settings.check_policy, logger)
+        context, lists = self.connect(parsed, self.settings.check_policy, logger)
         logger.info(f"The check found {len(lists):,} lists to replicate.")
         last_day = Window.of(now - DAY, now, parsed.zone)
         fetch = partial(context.fetch_report, TABLES["messages"], window=last_day)
-        settings, pool = self._settings, ThreadPoolExecutor(parsed.num_workers)
+        settings, pool = self.settings, ThreadPoolExecutor(parsed.num_workers)
         ends = settings.clock.monotonic() + settings.check_policy.deadline
         tried: list[Future[list[Row]]] = []
         for row in lists:
@@ -143,7 +144,7 @@ class SourceListrak(AbstractSource):
         # The CDK's filter replaces literally, so it needs every spelling of the password.
         for spelling in spellings(config.password):
             add_to_secrets(spelling)
-        settings, dates = self._settings, DateReader(config.zone)
+        settings, dates = self.settings, DateReader(config.zone)
         login = SoapStream(TABLES["lists"], config, dates)
         client = SoapClient(
             config.username,
@@ -182,9 +183,9 @@ class SourceListrak(AbstractSource):
         selected = inputs.selected_tables(catalog)
         if not selected:
             return
-        states, now = inputs.states_by_stream(state or []), self._settings.now()
+        states, now = inputs.states_by_stream(state or []), self.settings.now()
         since = parsed.since(now)
-        context, lists = self.connect(parsed, self._settings.read_policy, logger)
+        context, lists = self.connect(parsed, self.settings.read_policy, logger)
         plans, remarks = {}, defaultdict[str, list[str]](list)
         for name, is_incremental in selected.items():
             before, remark = load(states.get(name, {}), name)
@@ -216,7 +217,7 @@ class SourceListrak(AbstractSource):
         reports = make_reports(config, plans, list_ids, context.fetch_report)
         for report in reports.values():
             breaker.on_trip(report.release)
-        engine = Engine(config.num_workers, breaker, logger, self._settings.state_interval)
+        engine = Engine(config.num_workers, breaker, logger, self.settings.state_interval)
         streams = []
         for name, plan in plans.items():
             table = TABLES[name]
