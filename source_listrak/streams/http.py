@@ -174,6 +174,6 @@ class Context:
         """Count what was lost of a table, and log the first case of each kind."""
         if number:
             counts.add(**{kind: number})
-            if self.counts.is_first(f"{name}: {kind}"):  # whichever stream needed the rows
+            if self.counts.add(**{f"{name}: {kind}": 1}):  # whichever stream needed the rows
                 later = "Later ones are only counted in the summary."
                 self.logger.warning(f"{name}: {sentence}. {later}")

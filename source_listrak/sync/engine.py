@@ -336,7 +336,6 @@ class SliceCursor(cdk.Cursor, PartitionGenerator):
             raise AirbyteTracedException(
                 message=f"{len(deferred):,} reports of {name} could not be read, more than the "
                 "state can hold. Try again later; the next sync will read them again.",
-                internal_message="too many slices are deferred",
                 failure_type=next(iter(failures.values())).error.failure_type,
             )
         if gone := sum(one.gone for one in deferred.values()):

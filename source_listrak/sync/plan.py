@@ -121,11 +121,10 @@ class StreamPlan:
             return [windows.Cohort(window(start, last, zone), start)]
         is_daily = windows.DAILY.start((list_id,), read_to, end) is not None
         recent = read_to - (max(table.recent, table.daily) if is_daily else table.recent)
-        newest = self._newest(list_id, read_to)
-        if not table.recent:
-            newest = self._newest(list_id, read_to, limit=read_to - self.before.since)
-            if newest == self.before.newest:
-                newest += timedelta(seconds=1)  # the newest message itself was read
+        limit = windows.DAY if table.recent else read_to - self.before.since
+        newest = self._newest(list_id, read_to, limit)
+        if newest == self.before.newest and not table.recent:
+            newest += timedelta(seconds=1)  # the newest message itself was read
         recent = min(recent, newest)
         ages = {*table.ages, self.lookback} if table.ages else ()
         spans = [window(recent, last, zone)]
@@ -160,8 +159,8 @@ class StreamPlan:
         before = self.before.model_copy(update={"owed": tuple(deferred)})
         if done is None:
             latest = max(filter(None, (newest, before.newest)), default=None)
-            complete = {"synced_to": self.end, "lists": listed}
-            complete["newest"] = latest and min(self.end, latest)
+            newest = latest and min(self.end, latest)
+            complete = {"synced_to": self.end, "lists": listed, "newest": newest}
             return before.model_copy(update=complete)
         to, open_keys = done
         running = self.running.model_copy(update={"lists": listed, "to": to, "open": open_keys})
@@ -213,8 +212,7 @@ def make_plan(
     deferred = {one.key: one for one in before.owed}
     for one in before.owed:
         if one.start == NO_START:  # version 0.2.0 deferred it
-            start = min(before.since, config.since(one.noticed))
-            deferred[one.key] = one._replace(start=start)
+            deferred[one.key] = one._replace(start=min(before.since, config.since(one.noticed)))
     plan = StreamPlan(nothing.model_copy(update=covered), running, deferred, lookback, config.zone)
     return plan, remarks
 

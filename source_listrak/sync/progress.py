@@ -61,10 +61,6 @@ class StreamCounts:
         if self.add(waits=1):
             self._on_rate_limited()
 
-    def is_first(self, what: str) -> bool:
-        """Return whether this is the first time; `what` includes the stream's name."""
-        return self.add(**{what: 1})
-
     def add(self, **counts: int) -> bool:
         """Add to counts by name; return whether one of them was zero before."""
         with self._lock:

@@ -94,9 +94,8 @@ def have_same_rules(one: str, other: str, start: datetime, end: datetime) -> boo
         first, second = ZoneInfo(one), ZoneInfo(other)
     except (KeyError, ValueError, OSError):
         return False
-    hours = (
-        start + hour * timedelta(hours=1) for hour in range((end - start) // timedelta(hours=1))
-    )
+    hour = timedelta(hours=1)
+    hours = (start + number * hour for number in range((end - start) // hour))
     return one == other or all(
         hour.astimezone(first).utcoffset() == hour.astimezone(second).utcoffset() for hour in hours
     )
