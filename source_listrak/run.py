@@ -219,7 +219,10 @@ def _lines(options: argparse.Namespace, source: SourceListrak) -> Iterator[str |
     if options.command == "spec":
         yield _as_line(AirbyteMessage(type=Type.SPEC, spec=source.spec(_logger)))
         return
-    config = _read_config(options.config)
+    config = read_config(options.config)
+    AirbyteEntrypoint.set_up_secret_filter(config, ListrakConfig.connection_specification())
+    if warning := ListrakConfig.warning(config):
+        _logger.warning(warning)
     if options.command == "check":
         status = source.check(_logger, config)
         yield _as_line(AirbyteMessage(type=Type.CONNECTION_STATUS, connectionStatus=status))
@@ -251,15 +254,6 @@ def _read(source: SourceListrak, config: Any, catalog: Any, state: Any) -> Itera
             counts[HashableStreamDescriptor(name=batch.stream)] += batch.count
             yield batch.lines
         monitor.check_memory_usage()
-
-
-def _read_config(path: str) -> dict[str, Any]:
-    """Return a configuration, after a warning about fields that do not exist."""
-    config = read_config(path)
-    AirbyteEntrypoint.set_up_secret_filter(config, ListrakConfig.connection_specification())
-    if warning := ListrakConfig.warning(config):
-        _logger.warning(warning)
-    return config
 
 
 def _as_line(message: AirbyteMessage) -> str:

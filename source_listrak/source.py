@@ -92,8 +92,7 @@ class SourceListrak(AbstractSource):
     def streams(self, config: Config) -> list[Stream]:
         """Return all tables; no request is made."""
         parsed = ListrakConfig.parse(config)
-        dates = DateReader(parsed.zone)
-        return [SoapStream(table, parsed, dates) for table in TABLES.values()]
+        return [SoapStream(table, parsed, DateReader(parsed.zone)) for table in TABLES.values()]
 
     def check_connection(self, logger: logging.Logger, config: Config) -> tuple[bool, Any]:
         """Prove the login, that lists are visible, and Analytics Access by the report of a list.

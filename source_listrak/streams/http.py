@@ -73,10 +73,8 @@ class SoapStream(HttpStream):
 
     def request_headers(self, *_: Any, **__: Any) -> Mapping[str, str]:
         """Return the headers of a SOAP 1.1 request."""
-        return {
-            "Content-Type": "text/xml; charset=utf-8",
-            "SOAPAction": envelope.soap_action(self.table.operation),
-        }
+        action = envelope.soap_action(self.table.operation)
+        return {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": action}
 
     def request_body_data(  # type: ignore[override]  # bytes, so that they are not encoded again
         self, stream_slice: Any = None, next_page_token: Any = None, **_: Any

@@ -25,8 +25,9 @@ class MessageStream(ListrakStream):
             cohort, key = find(row.sent), (list_id, row.id)
             if cohort is None or key in self.plan.deferred:
                 continue  # what is deferred came first, or is not due
-            own = {table.counter: separate.get(row.id, UNKNOWN)}
-            counts = own if table.counted_by else row.counts
+            counts = row.counts
+            if table.counted_by:
+                counts = {table.counter: separate.get(row.id, UNKNOWN)}
             if counts.get(table.counter) == 0 and self.config.skip_inactive_messages:
                 continue
             expected_rows = counts.get(table.expected_rows, UNKNOWN)
