@@ -17,7 +17,6 @@ stays a user name.
 """
 
 Value = int | bool | datetime | Sequence[int] | None
-Arguments = Mapping[str, Value]
 
 _WSDL = Path(__file__).with_name("IntegrationService.wsdl")
 
@@ -32,7 +31,7 @@ def soap_action(operation: str) -> str:
     return f'"{NAMESPACE}{operation}"'
 
 
-def build(operation: str, arguments: Arguments) -> bytes:
+def build(operation: str, arguments: Mapping[str, Value]) -> bytes:
     """Return the envelope of one request, UTF-8, with placeholders for the credentials.
 
     :param arguments: by element name; date-times are naive wall-clock time in the account's zone

@@ -54,10 +54,6 @@ class SoapStream(HttpStream):
         """The cursor of incremental syncs; none for a table that is read in full."""
         return self.table.cursor or []
 
-    def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]  # theirs is cached
-        """Return the table's JSON schema, which also drives the reading of its rows."""
-        return schema(self.table.name)
-
     @property
     def url_base(self) -> str:
         """The one URL of the service."""

@@ -123,7 +123,7 @@ class Engine:
             output.release(self.messages)
             self.breaker.interrupt()
             for cursor in cursors:
-                cursor.slots.abandon()
+                cursor.slots.release(sys.maxsize)
 
 
 class SliceSlots:
@@ -146,14 +146,10 @@ class SliceSlots:
             return is_free
 
     def release(self, slots: int = 1) -> None:
-        """Note that a slice, or a part of one, has ended."""
+        """Note that a slice, or a part of one, has ended; more slots release all who wait."""
         with self._changed:
             self._free += slots
             self._changed.notify_all()
-
-    def abandon(self) -> None:
-        """Release all threads that wait, because nothing reads the output any longer."""
-        self.release(sys.maxsize)
 
     def wait_for_all(self) -> None:
         """Wait until no slice is in progress; every wait of a request has a limit, so each ends."""

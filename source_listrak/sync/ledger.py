@@ -89,7 +89,7 @@ class Ledger:
         :param newest: the date of the newest row seen in this sync
         """
         with self._lock:
-            deferred = {
+            kept = {
                 key: one
                 for key, one in self._deferred.items()
                 if key[0] in self._lists and (len(key) > 1 or self._plan.is_postponed(key))
@@ -99,14 +99,14 @@ class Ledger:
                 if before is None and len(key) > 1 and key[:1] in self.failures:
                     continue  # it is read with its list
                 noticed = before.noticed if before else self._plan.end
-                is_gone = one.calls_for(Action.SKIP) or self._plan.is_lasting(noticed)
+                gone = one.calls_for(Action.SKIP) or self._plan.is_lasting(noticed)
                 read = one.slice
-                deferred[key] = Deferred(
-                    key, read.read_to, noticed, is_gone, read.start, read.expected_rows
+                kept[key] = Deferred(
+                    key, read.read_to, noticed, gone, read.start, read.expected_rows
                 )
-            if len(deferred) <= DEFERRED_LIMIT:
-                self._deferred, self._is_closed, self._newest = deferred, True, newest
-            return deferred
+            if len(kept) <= DEFERRED_LIMIT:
+                self._deferred, self._is_closed, self._newest = kept, True, newest
+            return kept
 
     def state(self) -> StreamState:
         """Return the state as of now.

@@ -343,12 +343,12 @@ def test_slices_wait_for_their_turn() -> None:
         everyone.result(10)
 
 
-def test_abandoned_slots_release_all_threads_that_wait() -> None:
+def test_enough_slots_release_all_threads_that_wait() -> None:
     limit = SliceSlots(1)
     limit.acquire()
     with ThreadPoolExecutor(2) as pool:
         turn, everyone = pool.submit(limit.acquire), pool.submit(limit.wait_for_all)
         assert not everyone.done()
-        limit.abandon()
+        limit.release(99)
         turn.result(10)
         everyone.result(10)
