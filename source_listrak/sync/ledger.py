@@ -89,7 +89,7 @@ class Ledger:
         :param newest: the date of the newest row seen in this sync
         """
         with self._lock:
-            kept = {
+            deferred = {
                 key: one
                 for key, one in self._deferred.items()
                 if key[0] in self._lists and (len(key) > 1 or self._plan.is_postponed(key))
@@ -100,13 +100,11 @@ class Ledger:
                     continue  # it is read with its list
                 noticed = before.noticed if before else self._plan.end
                 gone = one.calls_for(Action.SKIP) or self._plan.is_lasting(noticed)
-                read = one.slice
-                kept[key] = Deferred(
-                    key, read.read_to, noticed, gone, read.start, read.expected_rows
-                )
-            if len(kept) <= DEFERRED_LIMIT:
-                self._deferred, self._is_closed, self._newest = kept, True, newest
-            return kept
+                start, rows = one.slice.start, one.slice.expected_rows
+                deferred[key] = Deferred(key, one.slice.read_to, noticed, gone, start, rows)
+            if len(deferred) <= DEFERRED_LIMIT:
+                self._deferred, self._is_closed, self._newest = deferred, True, newest
+            return deferred
 
     def state(self) -> StreamState:
         """Return the state as of now.
