@@ -683,7 +683,7 @@ def test_a_message_that_fails_is_deferred_and_the_rest_is_read(
         expected = BY_NAME[SEEN_AS[simulated]]
         assert error["message"].startswith(expected.message)
         assert f"message {message}" in error["message"]
-        assert "not read since 2024-01-01 00:00 UTC" in error["message"]
+        assert "failing since 2024-01-01 00:00 UTC" in error["message"]
         assert error["failure_type"] == expected.failure_type.value
         rest = without(truth["message_opens"], [message])
         assert not difference(first.records("message_opens"), rest)
@@ -696,7 +696,7 @@ def test_a_message_that_fails_is_deferred_and_the_rest_is_read(
         second = read_here(sim, ["message_opens"], state=first.state, settings=later)
         assert second.code == 1
         (error,) = second.errors
-        assert "not read since 2024-01-01 00:00 UTC" in error["message"]
+        assert "failing since 2024-01-01 00:00 UTC" in error["message"]
         rows = truth_of(sim)["message_opens"]
         new = multiset(row for row in rows if row.get("OpenDate", "") >= "2024-01-01T05")
         assert new

@@ -308,7 +308,7 @@ def test_one_message_that_fails_for_half_a_year_holds_nothing_else_up(days: int)
         outcome = connection.sync(now, fails=True)
         if day <= 30:
             assert outcome.statuses == {"message_clicks": "INCOMPLETE"}
-            assert f"not read since {begun:%Y-%m-%d}" in outcome.error_of("message_clicks")
+            assert f"failing since {begun:%Y-%m-%d}" in outcome.error_of("message_clicks")
         else:  # a warning from now on
             assert outcome.statuses == {"message_clicks": "COMPLETE"}
         state = connection.state("message_clicks")

@@ -176,7 +176,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
             command.add_argument("--catalog", required=True, help="the configured catalog")
             command.add_argument("--state", help="the states of an earlier sync")
         if name == "shards":
-            command.add_argument("--count", required=True, type=int, help="the most shards to make")
+            command.add_argument("--count", required=True, type=int, help="how many shards at most")
     options = parser.parse_args(args)
     if options.command == "shards" and options.count < 1:
         parser.error("argument --count: at least 1")

@@ -199,8 +199,8 @@ class SourceListrak(AbstractSource):
                 "then, rows with the old dates remain, and with Append + Deduped, they win."
             )
         origin = "start_date" if parsed.start_date else "the default, one year before the sync"
-        synced = [plan.before.synced_to for plan in plans.values()]
-        if all(synced):
+        synced = [plans[name].before.synced_to for name, mode in selected.items() if mode]
+        if synced and all(synced):
             since, origin = min(filter(None, synced)), "the last sync"
         logger.info(
             f"Reading {len(lists):,} lists since {since:%Y-%m-%d %H:%M} UTC ({origin}), with dates "

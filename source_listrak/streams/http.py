@@ -19,7 +19,7 @@ from source_listrak.sync.windows import Window
 from source_listrak.tables import Table, schema
 
 _REPAIRED = "characters that could not be decoded or that XML forbids were repaired"
-_NO_KEY = "rows without a column of their key were emitted, which a destination may merge or repeat"
+_NO_KEY = "some rows lack a column of their key, so a destination may merge or repeat them"
 
 
 class SoapStream(HttpStream):

@@ -337,8 +337,8 @@ class SliceCursor(cdk.Cursor, PartitionGenerator):
         if gone := sum(one.gone for one in deferred.values()):
             self._engine.logger.warning(
                 f"{name}: Listrak returned 404 for the reports of {gone:,} messages, conversations "
-                "or lists, or they failed in every sync for 30 days. They were skipped; the next "
-                "sync will try again."
+                "or lists, or they failed in every sync for 30 days. They were skipped; later "
+                "syncs will try again."
             )
         # Slices that are deferred with their list are left out.
         found = [(deferred[key], one) for key, one in failures.items() if key in deferred]
@@ -348,7 +348,7 @@ class SliceCursor(cdk.Cursor, PartitionGenerator):
             cause = failed[0].error
             raise AirbyteTracedException(
                 message=f"{cause.message} ({len(failed):,} failed, the first being "
-                f"{failed[0].slice.label}; not read since {oldest:%Y-%m-%d %H:%M} UTC. Every sync "
+                f"{failed[0].slice.label}; failing since {oldest:%Y-%m-%d %H:%M} UTC. Every sync "
                 "retries them.)",
                 internal_message=cause.internal_message,
                 failure_type=cause.failure_type,

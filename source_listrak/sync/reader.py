@@ -126,11 +126,11 @@ class SliceRead:
     requested before and after the pages: equal answers prove that no row moved during the pass.
     Otherwise the slice is read again, in at most `PASSES_LIMIT` passes.
 
+    A page that fails permanently is skipped; the slice then fails after its other pages were read.
+
     :param part_pages: pages of a part that a worker keeps of a long slice
     :param divide: offers a part to an idle worker; returns whether there is one
     :param warn: called with a sentence when not even the last pass could be proved
-    A page that fails permanently is skipped; the slice then fails after its other pages were read.
-
     :ivar rows: rows read so far in this pass, without those that parts read twice
     :ivar error: why the slice failed, in any of its parts
     """

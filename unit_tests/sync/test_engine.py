@@ -205,7 +205,7 @@ def test_a_slice_that_failed_is_named_in_the_one_error_of_the_stream() -> None:
     assert done.stream.requested == list(KEYS)
     assert done.state.synced_to == NOW
     assert done.error is not None
-    assert "(1 failed, the first being message 9; not read since 2026-03-01 12:00 UTC" in str(
+    assert "(1 failed, the first being message 9; failing since 2026-03-01 12:00 UTC" in str(
         done.error.message
     )
 
