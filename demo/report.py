@@ -156,11 +156,11 @@ SECTIONS = (
 )  # fmt: skip
 FIGURES = {
     "subscribers": "SELECT COUNT(*) FROM listrak__contacts WHERE is_subscribed",
-    "messages sent": "SELECT COUNT(*) FROM listrak__messages",
-    "delivered": "SELECT SUM(delivered) FROM listrak__revenue",
-    "clicks": "SELECT SUM(clicks) FROM listrak__revenue",
-    "conversions": "SELECT SUM(conversions) FROM listrak__revenue",
-    "revenue": "SELECT SUM(revenue) FROM listrak__revenue",
+    "messages to lists": "SELECT COUNT(*) FROM listrak__messages",
+    "delivered, all mail": "SELECT SUM(delivered) FROM listrak__revenue",
+    "clicks, all mail": "SELECT SUM(clicks) FROM listrak__revenue",
+    "conversions, all mail": "SELECT SUM(conversions) FROM listrak__revenue",
+    "revenue, all mail": "SELECT SUM(revenue) FROM listrak__revenue",
 }
 PERIOD = """
     SELECT STRFTIME(MIN(sent_at), '%Y-%m-%d') || ' to ' || STRFTIME(MAX(sent_at), '%Y-%m-%d')
