@@ -97,9 +97,12 @@ PASSWORDS = st.builds("".join, st.lists(NAMES | st.sampled_from("&<>\"' %$/\\ö7
 
 
 def _private_words(text: str) -> set[str]:
-    """Return the runs of letters and digits of a text that would give away a part of it."""
+    """Return the runs of letters and digits of a text that would give away a part of it.
+
+    Numbers have a rule and a test of their own.
+    """
     runs = "".join(c if c.isalnum() else " " for c in text).split()
-    return {run for run in runs if len(run) > 3}
+    return {run for run in runs if len(run) > 3 and not run.isdigit()}
 
 
 @settings(max_examples=600, deadline=None)
@@ -121,7 +124,7 @@ def test_nothing_private_is_shown_in_any_encoding(
         for form in (word, word[::-1], codecs.encode(word, "rot13")):
             assert form.lower() not in said.lower()
     for word in _private_words(encoded):
-        assert word not in said or word.isdigit() or redact(word) == word
+        assert word not in said or redact(word) == word
 
 
 @pytest.mark.parametrize(
