@@ -49,7 +49,7 @@ class StreamPlan:
         """Return how far a list was read; None: never."""
         deferred = self.deferred.get((list_id,))
         if deferred is not None:
-            return deferred.read_to
+            return deferred.read_to and min(deferred.read_to, self.before.synced_to or self.end)
         return self.before.synced_to if list_id in self.before.lists else None
 
     def start(self, list_id: int, *, weekly: bool = True) -> datetime:
@@ -209,10 +209,10 @@ def make_plan(
         floor = max(before.since, min(floor, config.since(oldest) - windows.CYCLE - lookback))
     covered = before.model_dump(include={"lists", "newest"})
     covered |= {"since": floor, "synced_to": synced_to}
-    deferred = {one.key: one for one in before.owed}
-    for one in before.owed:
-        if one.start == NO_START:  # version 0.2.0 deferred it
-            deferred[one.key] = one._replace(start=min(before.since, config.since(one.noticed)))
+    deferred = {}
+    for one in before.owed:  # version 0.2.0 deferred it without a start
+        start = one.start if one.start > NO_START else min(before.since, config.since(one.noticed))
+        deferred[one.key] = one._replace(start=min(start, synced_to or start))
     plan = StreamPlan(nothing.model_copy(update=covered), running, deferred, lookback, config.zone)
     return plan, remarks
 

@@ -273,6 +273,20 @@ def test_a_state_in_the_future_without_a_row_reads_everything() -> None:
     assert "future" in remarks(state)
 
 
+def test_what_was_deferred_while_the_clock_was_ahead_is_read_since_the_newest_row() -> None:
+    ahead, real = NOW + 20 * DAY, NOW - 2 * DAY
+    owed = [
+        Deferred((1, 5), ahead, ahead, False, ahead - DAY),
+        Deferred((1, 7), None, ahead, False, START),
+        Deferred((2,), ahead, ahead, False, ahead - DAY),
+    ]
+    made = plan(completed(at=ahead, owed=owed, newest=real))
+    assert made.deferred[1, 5].start == real - CYCLE
+    assert made.deferred[1, 7].start == START
+    assert made.read_to(2) == real - CYCLE
+    assert made.start(2) <= real - CYCLE
+
+
 # A configuration that changes
 
 
