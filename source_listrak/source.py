@@ -104,12 +104,12 @@ class SourceListrak(AbstractSource):
         """
         parsed, now = ListrakConfig.parse(config), self.settings.now()
         parsed.since(now)
+        ends = self.settings.clock.monotonic() + self.settings.check_policy.deadline
         context, lists = self.connect(parsed, self.settings.check_policy, logger)
         logger.info(f"The check found {len(lists):,} lists to replicate.")
         last_day = Window.of(now - DAY, now, parsed.zone)
         fetch = partial(context.fetch_report, TABLES["messages"], window=last_day)
         settings, pool = self.settings, ThreadPoolExecutor(parsed.num_workers)
-        ends = settings.clock.monotonic() + settings.check_policy.deadline
         tried: list[Future[list[Row]]] = []
         for row in lists:
             tried.append(pool.submit(fetch, row["ListID"]))
