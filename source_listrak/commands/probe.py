@@ -52,7 +52,7 @@ def conclude(candidates: Rows, find: Callable[..., str], *args: Any) -> str:
     for candidate in candidates:
         try:
             return find(candidate, *args)
-        except CannotTell as error:
+        except (CannotTell, OverflowError) as error:  # or a date at the end of the calendar
             reasons.append(str(error))
     reasons.append("nothing suitable was found, or it could not be read")
     return f"cannot tell: {reasons[0]}"

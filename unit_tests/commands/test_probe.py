@@ -6,11 +6,21 @@ Each finding is given a function in place of `Probe.fetch`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from source_listrak.commands.probe import PAGES, CannotTell, Fetch, Rows, counted
+from source_listrak.commands.probe import (
+    PAGES,
+    YEAR,
+    CannotTell,
+    Fetch,
+    Rows,
+    conclude,
+    counted,
+    mail,
+)
 
 
 def fetch_pages(*pages: Sequence[dict[str, Any]]) -> Fetch:
@@ -56,3 +66,13 @@ def test_the_rows_of_all_pages_are_counted_where_they_are_few() -> None:
     assert counted(message, pages, "message_clicks") == "events (likely)"
     with pytest.raises(CannotTell, match=f"more than {PAGES} pages"):
         counted(message, fetch_pages(*[events(1)] * PAGES), "message_clicks")
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T05:00:00.000000Z", "9999-12-31T00:00:00.000000Z"])
+def test_a_date_at_the_end_of_the_calendar_leads_to_no_conclusion(date: str) -> None:
+    def fetch(table: str, parent: Any, since: datetime | None = None) -> list[dict[str, Any]]:
+        if since is not None:
+            assert since + YEAR
+        return [{"MsgID": 7}]
+
+    assert conclude([{"PublishedDate": date}], mail, fetch, []).startswith("cannot tell")
