@@ -31,11 +31,9 @@ from source_listrak.sync.output import batch_of
 EXIT_WITHIN = 3.5
 """Seconds after a signal in which the last state is written; then the process ends anyway."""
 
-FLUSH_WITHIN = 0.5
-"""Seconds more for a write that has begun."""
-
-READER_GRACE = 0.5
-"""Seconds in which a reader that closed the pipe may still terminate the process."""
+GRACE = 0.5
+"""Seconds more for a write that has begun, and for a reader that closed the pipe to terminate the
+process."""
 
 MEMORY_CHECK = 100
 """Messages (records count in batches) between two looks at the container's memory."""
@@ -114,10 +112,10 @@ class SignalExit:
     def _end(self) -> None:
         """End the process, even if the reader has stopped and the main thread waits for it."""
         time.sleep(EXIT_WITHIN)
-        self._output.lock.acquire(timeout=FLUSH_WITHIN)  # leaves no line half written
+        self._output.lock.acquire(timeout=GRACE)  # leaves no line half written
         self._is_late = True
         signal.pthread_kill(threading.main_thread().ident or 0, self.code - _SIGNAL)
-        time.sleep(FLUSH_WITHIN)
+        time.sleep(GRACE)
         os._exit(self.code)
 
 
@@ -138,7 +136,7 @@ def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> 
     except BrokenPipeError:
         # As any other program ends; but a reader that stops early, such as PyAirbyte's
         # `get_samples`, may send SIGTERM next, and takes only its exit code for no error.
-        time.sleep(0 if signal_exit.code else READER_GRACE)
+        time.sleep(0 if signal_exit.code else GRACE)
         code = _SIGNAL + signal.SIGPIPE
     except BaseException as error:  # from the output, since `_run` writes all others there
         print(f"Cannot write to standard output. {_traced(error).message}", file=sys.stderr)

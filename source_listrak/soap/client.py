@@ -199,7 +199,7 @@ class SoapClient:
             fault, detail = error.fault, error.detail
         finally:
             took = self._now() - began
-            self.logger.debug(f"{request.label}: {received}, {rows:,} rows, {took:.2f} s")
+            self.logger.debug("%s: %s, %d rows, %.2f s", request.label, received, rows, took)
         if request.subject is None:
             fault = _FOR_THE_LOGIN.get(fault, fault)
         if fault is faults.INVALID_LOGON and self.password != self.password.strip():

@@ -99,10 +99,8 @@ class RowReader:
         after the rest of the envelope, which may contain a more important error.
         """
         around = (f"{self.operation}Result", f"{self.operation}Response", "Body", "Envelope")
-        records: list[Row] = []
-        wrong: Counter[str] = Counter()
-        nulled: list[str] = []
-        problem = ""
+        records, nulled, required = list[Row](), list[str](), self._required
+        wrong, problem = Counter[str](), ""
         result: etree._Element | None = None
         for element in elements:
             parent = element.getparent()
@@ -112,7 +110,7 @@ class RowReader:
                 result = parent
             if len(element) or not _is_nil(element):
                 record = _record(element, self._columns, nulled)
-                if nulled or not record or not self._required <= record.keys():
+                if nulled or not record or (required and not record.keys() >= required):
                     problem = problem or self._problem(element, nulled)
                     if nulled:
                         record = DamagedRow(record)

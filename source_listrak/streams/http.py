@@ -36,6 +36,7 @@ class SoapStream(HttpStream):
         keys = [column for column in table.key if column not in table.added]
         columns = schema(table.name)
         self._reader = rows.RowReader(table.operation, table.row, columns, dates, table.dates, keys)
+        self.key = frozenset(self.primary_key)
         super().__init__()
 
     @property
@@ -154,20 +155,22 @@ class Context:
         table, wrong = stream.table, page.wrong_values
         if table.cursor not in (None, table.id_column):
             self.watch.see(table.name, page.rows, table.cursor)
-        key = frozenset(stream.primary_key)
-        warn = partial(self.count_and_warn, stream.name, counts)
-        warn("invalid_characters", page.invalid_characters, _REPAIRED)
-        values = f"{', '.join(wrong)} contained values of the wrong type, which were set to null"
-        warn("wrong_values", sum(wrong.values()), values)
-        warn("keyless_rows", sum(not row.keys() >= key for row in page.rows), _NO_KEY)
+        keyless = sum([not row.keys() >= stream.key for row in page.rows])
+        if keyless or wrong or page.invalid_characters:
+            warn = partial(self.count_and_warn, stream.name, counts)
+            warn("invalid_characters", page.invalid_characters, _REPAIRED)
+            values = (
+                f"{', '.join(wrong)} contained values of the wrong type, which were set to null"
+            )
+            warn("wrong_values", sum(wrong.values()), values)
+            warn("keyless_rows", keyless, _NO_KEY)
         return page
 
     def count_and_warn(
-        self, name: str, counts: StreamCounts, kind: str, number: int, sentence: str
+        self, name: str, counts: StreamCounts, kind: str, number: int, text: str
     ) -> None:
         """Count what was lost of a table, and log the first case of each kind."""
         if number:
             counts.add(**{kind: number})
             if self.counts.add(**{f"{name}: {kind}": 1}):  # whichever stream needed the rows
-                later = "Later ones are only counted in the summary."
-                self.logger.warning(f"{name}: {sentence}. {later}")
+                self.logger.warning(f"{name}: {text}. Later ones are only counted in the summary.")

@@ -115,8 +115,8 @@ class ZoneWatch:
 
     def see(self, table: str, rows: Iterable[Mapping[str, Any]], column: str) -> None:
         """Look at a column of dates, in the connector's form; other texts are passed over."""
-        dates = (row.get(column) or "" for row in rows)
-        latest = max((date for date in dates if len(date) == _DATE_LENGTH), default="")
+        dates = [row.get(column) or "" for row in rows]
+        latest = max([date for date in dates if len(date) == _DATE_LENGTH], default="")
         # Only a newer date is parsed, which costs more than all else.
         if latest > self._latest.get(table, ""):
             with suppress(ValueError):  # a string column that holds no date
