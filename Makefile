@@ -43,7 +43,7 @@ demo: $(DEMO)/.ready $(DBT)/.ready ## replicate a simulated account into DuckDB 
 	DBT='$(DBT)/bin/dbt' $(DEMO)/bin/python -m demo $(if $(CONFIG),--config '$(CONFIG)')
 
 .PHONY: test
-test: lint types unit integration ## the quick checks, in 5 to 12 minutes: lint, types, unit and integration tests
+test: lint types unit integration ## the quick checks, in about 5 minutes: lint, types, unit and integration tests
 
 .PHONY: format
 format: $(READY) ## rewrite the code in the project's format
@@ -140,7 +140,7 @@ browser: $(READY) $(DBT)/.ready ## open the demo's report in headless Chromium
 	DBT='$(DBT)/bin/dbt' $(PYTEST) integration_tests -m browser $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## measure for 20 minutes, and write docs/performance.md (ARGS="memory --rounds 1": print a part)
+bench: $(READY) ## measure for half an hour, and write docs/performance.md (ARGS="memory --rounds 1": print a part)
 	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 ##@ Other
