@@ -161,7 +161,8 @@ class RowReader:
 
     def _reader(self, column: Mapping[str, Any], path: str) -> _Read:
         """Return how to read the elements of a column."""
-        declared = column["type"]  # such as "integer", or ["null", "integer"]
+        # Such as "integer", or ["null", "integer"], in this order (as a test ensures).
+        declared = column["type"]
         kind = declared if isinstance(declared, str) else declared[-1]
         if kind == "object":
             columns = self._columns_of(column, f"{path}.")

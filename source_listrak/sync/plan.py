@@ -49,6 +49,7 @@ class StreamPlan:
         """Return how far a list was read; None: never."""
         deferred = self.deferred.get((list_id,))
         if deferred is not None:
+            # It may have been deferred while the clock was ahead.
             return deferred.read_to and min(deferred.read_to, self.before.synced_to or self.end)
         return self.before.synced_to if list_id in self.before.lists else None
 
@@ -121,6 +122,7 @@ class StreamPlan:
             return [windows.Cohort(window(start, last, zone), start)]
         is_daily = windows.DAILY.start((list_id,), read_to, end) is not None
         recent = read_to - (max(table.recent, table.daily) if is_daily else table.recent)
+        # The newest event can be far older than the newest message, which costs a request each.
         limit = windows.DAY if table.recent else read_to - self.before.since
         newest = self._newest(list_id, read_to, limit)
         if newest == self.before.newest and not table.recent:
@@ -210,7 +212,8 @@ def make_plan(
     covered = before.model_dump(include={"lists", "newest"})
     covered |= {"since": floor, "synced_to": synced_to}
     deferred = {}
-    for one in before.owed:  # version 0.2.0 deferred it without a start
+    for one in before.owed:
+        # Version 0.2.0 deferred slices without a start, and a clock that was ahead with a late one.
         start = one.start if one.start > NO_START else min(before.since, config.since(one.noticed))
         deferred[one.key] = one._replace(start=min(start, synced_to or start))
     plan = StreamPlan(nothing.model_copy(update=covered), running, deferred, lookback, config.zone)
