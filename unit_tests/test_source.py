@@ -302,6 +302,24 @@ def test_a_check_does_not_wait_for_a_slow_list() -> None:
     answers.set()
 
 
+def test_the_deadline_of_a_check_begins_before_the_login() -> None:
+    class Slow(Service):
+        """The login takes 18 seconds, and each list is refused after three."""
+
+        clock = FakeClock()
+
+        def settings(self) -> Settings:
+            return replace(super().settings(), clock=self.clock, check_patience=10)
+
+        def failure(self, operation: str, ident: str) -> Response | None:
+            self.clock.now += 3 if ident else 18
+            return REFUSED if ident else None
+
+    service = Slow([1, 2, 3, 4])
+    assert check(service).status is Status.FAILED
+    assert service.requests.total() == 2, "20 seconds have passed"
+
+
 def test_a_check_that_succeeds_at_once_costs_two_requests() -> None:
     service = Service([1, 2, 3])
     assert check(service).status is Status.SUCCEEDED
