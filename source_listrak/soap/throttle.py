@@ -80,23 +80,18 @@ class Throttle:
 
     :param workers: requests in flight at most
     :param per_second: requests sent per second at most; None for no limit
+    :ivar limit: how many requests may be in flight now; the fraction grows by the successes
     """
 
     def __init__(self, workers: int, per_second: float | None, breaker: StopSwitch) -> None:
         self._workers = workers
-        self._limit = float(workers)
+        self.limit = float(workers)
         self._in_flight = 0
         self._interval = 1 / per_second if per_second else 0.0
         self._not_before = self._last_cut = 0.0
         self._breaker = breaker
-        self._clock = breaker.clock
         self._changed = threading.Condition()
         breaker.on_trip(self._wake)
-
-    @property
-    def limit(self) -> int:
-        """How many requests may be in flight now."""
-        return int(self._limit)
 
     @contextmanager
     def slot(self) -> Iterator[float]:
@@ -107,12 +102,12 @@ class Throttle:
         with self._changed:
             while True:
                 self._breaker.check()
-                now = self._clock.monotonic()
+                now = self._breaker.clock.monotonic()
                 pause = self._not_before - now
-                if self._in_flight >= self.limit:
+                if self._in_flight + 1 > self.limit:
                     self._changed.wait()
                 elif pause > 0:
-                    self._clock.wait(self._changed, pause)
+                    self._breaker.clock.wait(self._changed, pause)
                 else:
                     break
             self._in_flight += 1
@@ -131,17 +126,19 @@ class Throttle:
             burst halves the limit, since the other requests were sent before it was known
         """
         with self._changed:
-            now = self._clock.monotonic()
+            now = self._breaker.clock.monotonic()
             self._not_before = max(self._not_before, now + pause)
             if began >= self._last_cut:
                 self._last_cut = now
-                self._limit = max(1.0, self._limit / 2)
+                self.limit = max(1.0, self.limit / 2)
 
     def speed_up(self) -> None:
         """Count a success: one round of successes raises the limit by one."""
-        with self._changed:
-            self._limit = min(float(self._workers), self._limit + 1 / self._limit)
-            self._changed.notify()
+        # Nearly every request ends here: a thread that wakes up for nothing costs as much as one.
+        if self.limit < self._workers:
+            with self._changed:
+                self.limit = min(float(self._workers), self.limit + 1 / self.limit)
+                self._changed.notify()
 
     def _wake(self) -> None:
         with self._changed:

@@ -80,26 +80,48 @@ def test_a_burst_of_rejections_halves_the_requests_in_flight_once() -> None:
     clock.now += 1
     for _ in range(10):
         throttle.slow_down(began, 0)
-    assert throttle.limit == 8
+    assert int(throttle.limit) == 8
     throttle.slow_down(clock.now, 0)
-    assert throttle.limit == 4
+    assert int(throttle.limit) == 4
     for _ in range(10):
         clock.now += 1
         throttle.slow_down(clock.now, 0)
-    assert throttle.limit == 1, "never none"
+    assert int(throttle.limit) == 1, "never none"
 
 
 def test_a_round_of_successes_allows_one_more_request_in_flight() -> None:
     clock = FakeClock()
     throttle = Throttle(8, None, StopSwitch(clock))
     throttle.slow_down(clock.now, 0)
-    assert throttle.limit == 4
+    assert int(throttle.limit) == 4
     for _ in range(4 + 1):
         throttle.speed_up()
-    assert throttle.limit == 5
+    assert int(throttle.limit) == 5
     for _ in range(100):
         throttle.speed_up()
-    assert throttle.limit == 8, "never more than workers"
+    assert int(throttle.limit) == 8, "never more than workers"
+
+
+def test_a_success_wakes_no_thread_when_all_requests_are_in_flight() -> None:
+    """A thread that wakes up only to wait again costs as much CPU time as a small page."""
+    looks, waits, wakes = [0], threading.Event(), threading.Event()
+
+    class CountingClock(Clock):
+        def monotonic(self) -> float:
+            looks[0] += 1
+            (wakes if looks[0] > 2 else waits).set()
+            return super().monotonic()
+
+    throttle = Throttle(1, None, StopSwitch(CountingClock()))
+    with throttle.slot():
+        waits.clear()
+        thread = threading.Thread(target=lambda: throttle.slot().__enter__())
+        thread.start()
+        assert waits.wait(10), "the thread looks whether there is a slot, and waits"
+        throttle.speed_up()
+        assert not wakes.wait(0.2)
+    assert wakes.wait(10)
+    thread.join(10)
 
 
 def test_during_a_pause_no_request_is_sent() -> None:
