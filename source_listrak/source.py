@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from airbyte_cdk import AbstractSource, AirbyteTracedException, Stream, models
@@ -144,7 +144,8 @@ class SourceListrak(AbstractSource):
         for spelling in spellings(config.password):
             add_to_secrets(spelling)
         settings, dates = self.settings, DateReader(config.zone)
-        login = SoapStream(TABLES["lists"], config, dates)
+        stream_of = cache(lambda name: SoapStream(TABLES[name], config, dates))
+        login = stream_of("lists")
         client = SoapClient(
             config.username,
             config.password,
@@ -158,7 +159,7 @@ class SourceListrak(AbstractSource):
             read_login=login.parse_response,
         )
         watch, counts = ZoneWatch(config.zone, settings.now), StreamCounts("shared requests")
-        context = Context(config, client, dates, watch, logger, settings.now, counts)
+        context = Context(config, client, stream_of, dates, watch, logger, settings.now, counts)
         rows = context.fetch(login, LOGIN, counts).rows
         return context, _chosen_lists(rows, config.list_ids, logger)
 

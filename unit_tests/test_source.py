@@ -26,6 +26,8 @@ from airbyte_cdk.models import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from source_listrak.config import ListrakConfig
+from source_listrak.soap.client import READ_POLICY
 from source_listrak.soap.faults import PERMISSION
 from source_listrak.soap.throttle import Clock
 from source_listrak.soap.wire import Response
@@ -384,6 +386,14 @@ def test_a_check_tries_no_further_list_after_its_deadline() -> None:
     status = source.check(logging.getLogger("test_source"), {"username": "me", "password": "x"})
     assert status.status is Status.FAILED
     assert service.requests.total() < 25
+
+
+def test_the_request_layer_of_a_table_is_made_once() -> None:
+    """The constructor of the CDK's class costs as much CPU time as a small page."""
+    config = ListrakConfig.parse({"username": "me", "password": "x"})
+    source = SourceListrak(Service([1]).settings())
+    context, _ = source.connect(config, READ_POLICY, logging.getLogger("test_source"))
+    assert context.stream_of("messages") is context.stream_of("messages")
 
 
 def test_a_configured_list_that_is_not_visible_is_a_warning(

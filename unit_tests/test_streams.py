@@ -23,7 +23,7 @@ from source_listrak.soap.rows import Page
 from source_listrak.soap.wire import Response
 from source_listrak.streams import CLASSES
 from source_listrak.streams.base import ListrakStream
-from source_listrak.streams.http import Context
+from source_listrak.streams.http import Context, SoapStream
 from source_listrak.sync.plan import StreamPlan, make_plan
 from source_listrak.sync.progress import StreamCounts, ZoneWatch
 from source_listrak.sync.reports import UNKNOWN, ParentRow
@@ -108,10 +108,12 @@ def stream(
 ) -> ListrakStream:
     options = config(**values)
     made, _ = make_plan(state, options, NOW, incremental=True)
+    dates = DateReader(options.zone)
     context = Context(
         options,
         client or Client(),  # type: ignore[arg-type]
-        DateReader(options.zone),
+        lambda name: SoapStream(TABLES[name], options, dates),
+        dates,
         ZoneWatch(options.zone, lambda: NOW),
         logging.getLogger("test_streams"),
         lambda: NOW,

@@ -17,7 +17,6 @@ from source_listrak.config import ListrakConfig
 from source_listrak.soap import faults
 from source_listrak.soap.rows import Row
 from source_listrak.source import Settings, SourceListrak
-from source_listrak.streams.http import SoapStream
 from source_listrak.sync.slices import Slice
 from source_listrak.tables import TABLES
 
@@ -153,10 +152,10 @@ class Probe:
             arguments |= {"StartDate": start, "EndDate": start + YEAR + 2 * DAY}
         is_allowed = context.counts["requests"] <= REQUEST_LIMIT - COST_LIMIT
         require(is_allowed, f"the limit of {REQUEST_LIMIT} requests was reached")
-        stream = SoapStream(table, context.config, context.dates)
         slice_ = Slice((ident,), (table.sliced_by, ident), arguments)
+        stream, number = context.stream_of(name), page if table.paged else None
         try:
-            rows = context.fetch(stream, slice_, context.counts, page if table.paged else None).rows
+            rows = context.fetch(stream, slice_, context.counts, number).rows
         except (faults.ListrakError, faults.SyncStopped) as error:
             self._faults.setdefault(name, error.fault.name)
             raise CannotTell(error.fault.name) from None

@@ -110,12 +110,14 @@ class SoapStream(HttpStream):
 class Context:
     """What the requests of one run share.
 
+    :param stream_of: returns the request layer of a table, by name, each made once
     :param now: returns the present instant in UTC
     :param counts: of the requests that streams share
     """
 
     config: ListrakConfig
     client: SoapClient
+    stream_of: Callable[[str], SoapStream]
     dates: DateReader
     watch: ZoneWatch
     logger: logging.Logger
@@ -130,7 +132,7 @@ class Context:
         parent = {"ListID": list_id}
         span = {"StartDate": window.start, "EndDate": window.end} if window else {}
         slice_ = Slice((list_id,), ("list", list_id), parent | span, parent)
-        page = self.fetch(SoapStream(table, self.config, self.dates), slice_, self.counts)
+        page = self.fetch(self.stream_of(table.name), slice_, self.counts)
         return list({row[table.key[-1]]: row for row in page.rows}.values())
 
     def fetch(

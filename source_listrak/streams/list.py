@@ -10,12 +10,10 @@ import orjson
 
 from source_listrak.soap.faults import Action, ListrakError
 from source_listrak.streams.base import ListrakStream
-from source_listrak.streams.http import SoapStream
 from source_listrak.sync import windows
 from source_listrak.sync.reader import Rows
 from source_listrak.sync.reports import micros_of
 from source_listrak.sync.slices import Slice
-from source_listrak.tables import TABLES, Table
 
 ANALYTICS_BATCH = 2500
 """Messages of one request for their analytics, at most (Listrak's help pages)."""
@@ -54,7 +52,7 @@ class ListStream(ListrakStream):
         span = {"StartDate": window.start - windows.MARGIN, "EndDate": window.end + windows.MARGIN}
         slice_ = Slice(slice_.key, slice_.subject, list_id | span, list_id)
         try:
-            return sum(sum(self._pages(TABLES[name], slice_)) for name in _CHANGES)
+            return sum(sum(self._pages(name, slice_)) for name in _CHANGES)
         except ListrakError as error:
             # A report that is gone is about this list alone.
             self._is_changes_readable = error.fault.action is Action.SKIP
@@ -65,9 +63,9 @@ class ListStream(ListrakStream):
             )
             return None
 
-    def _pages(self, table: Table, slice_: Slice) -> set[int]:
+    def _pages(self, table: str, slice_: Slice) -> set[int]:
         """Return a hash of each page of a report."""
-        report, found = SoapStream(table, self.config, self.context.dates), set[int]()
+        found, report = set[int](), self.context.stream_of(table)
         fetch = partial(self.context.fetch, report, slice_, self.counts)
         for number in itertools.count(1):
             # No page is kept while the next one is awaited.
