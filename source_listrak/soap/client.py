@@ -132,7 +132,6 @@ class SoapClient:
         self._throttle = Throttle(self.workers, self.max_requests_per_second, self.breaker)
         self._failed_in_a_row: list[Fault] = []
         self._deciding = threading.Lock()
-        self._parsing = threading.Lock()
 
     def send(self, request: Request, parse: Parse, counter: RequestCounter) -> Page:
         """Send a request, with retries, and return the resulting page.
@@ -189,10 +188,7 @@ class SoapClient:
             response = self.transport.post(request.url, request.headers, envelope, seconds)
             received = f"HTTP {response.status}, {len(response.body):,} bytes"
             retry_after = min(response.retry_after, LONGEST_RETRY_AFTER)
-            # Threads that parse concurrently contend for the GIL, which doubles the CPU time, and
-            # each holds a tree.
-            with self._parsing:
-                page = _read(response, parse)
+            page = _read(response, parse)
             rows = len(page.rows)
             return page
         except AttemptFailed as error:

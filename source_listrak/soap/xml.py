@@ -7,6 +7,7 @@ contain a document type, or so much markup that the tree would not fit into memo
 import codecs
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any, TypeVar
@@ -28,6 +29,10 @@ _HUGE = 10_000_000
 """Bytes, libxml2's own limit of one text; only larger responses need `huge_tree`."""
 _LARGE = 2**18
 """Bytes of a response above which a whole tree takes too much memory."""
+
+_READING = threading.Lock()
+"""Held while elements are read: threads that do so concurrently contend for the GIL, which costs
+as much CPU time again."""
 
 
 def parse(
@@ -164,11 +169,13 @@ def _tree(data: bytes, name: str, take: _Take[T]) -> tuple[etree._Element, T] | 
     try:
         if len(data) > _LARGE:
             events = etree.iterparse(BytesIO(data), events=("end",), tag=f"{{*}}{name}", **options)
-            taken = take(element for _, element in events)
+            with _READING:
+                taken = take(element for _, element in events)
             root = events.root
-        else:  # in one step, which the parser takes without Python's lock
+        else:  # in one step, for which the parser releases the GIL
             root = etree.fromstring(data, etree.XMLParser(**options))
-            taken = take(list(root.iter(f"{{*}}{name}")))
+            with _READING:
+                taken = take(list(root.iter(f"{{*}}{name}")))
     except (etree.LxmlError, ValueError) as error:
         if getattr(error, "code", None) == etree.ErrorTypes.ERR_NO_MEMORY:
             raise MemoryError from None
