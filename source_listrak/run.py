@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -126,6 +127,7 @@ def run(args: Sequence[str] | None = None, settings: Settings | None = None) -> 
     :param settings: time, patience and transport
     """
     sys.stderr = sys.stderr or io.StringIO()  # None where it is closed
+    gc.freeze()  # what was imported stays, so no collection has to look at it
     source, output = SourceListrak(settings), Output()
     signal_exit = SignalExit(source, output)
     code = 1

@@ -172,17 +172,22 @@ class RowReader:
         if kind == "array":
             items = column["items"]
             return _array(self._reader(items, path), items.get("properties", ()))
-        is_text = _is_text(column)
-        as_text = self.dates.date_text if path in self.date_columns else str
-        pattern, convert = _CONVERT.get(kind, (None, as_text if is_text else self.dates.date_time))
+        if _is_text(column):
+            as_text = self.dates.date_text if path in self.date_columns else None
+
+            def read_text(element: etree._Element, _: list[str]) -> Any:
+                if len(element):
+                    raise ValueError
+                text = element.text or (None if _is_nil(element) else "")
+                return as_text(text) if text and as_text else text
+
+            return read_text
+        pattern, convert = _CONVERT.get(kind, (None, self.dates.date_time))
 
         def read(element: etree._Element, _: list[str]) -> Any:
             if len(element):
                 raise ValueError
-            text = element.text or ""
-            if is_text:
-                return convert(text) if text or not _is_nil(element) else None
-            text = text.strip(_XML_SPACE)
+            text = (element.text or "").strip(_XML_SPACE)
             if not text and "null" in declared:
                 return None
             if pattern and not pattern.fullmatch(text):

@@ -36,7 +36,7 @@ class SoapStream(HttpStream):
         keys = [column for column in table.key if column not in table.added]
         columns = schema(table.name)
         self._reader = rows.RowReader(table.operation, table.row, columns, dates, table.dates, keys)
-        self.key = frozenset(self.primary_key)
+        self.key, self.width = frozenset(self.primary_key), len(columns["properties"])
         super().__init__()
 
     @property
@@ -154,10 +154,10 @@ class Context:
         page = self.client.send(request, stream.parse_response, counts)
         for row in page.rows:
             row.update(slice_.added)
-        table, wrong = stream.table, page.wrong_values
+        table, key, wrong = stream.table, stream.key, page.wrong_values
         if table.cursor not in (None, table.id_column):
             self.watch.see(table.name, page.rows, table.cursor)
-        keyless = sum([not row.keys() >= stream.key for row in page.rows])
+        keyless = sum([not row.keys() >= key for row in page.rows if len(row) < stream.width])
         if keyless or wrong or page.invalid_characters:
             warn = partial(self.count_and_warn, stream.name, counts)
             warn("invalid_characters", page.invalid_characters, _REPAIRED)

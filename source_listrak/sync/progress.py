@@ -64,7 +64,7 @@ class StreamCounts:
     def add(self, **counts: int) -> bool:
         """Add to counts by name; return whether one of them was zero before."""
         with self._lock:
-            is_first = any(value and not self._counts[name] for name, value in counts.items())
+            is_first = any([value and not self._counts[name] for name, value in counts.items()])
             self._counts.update(counts)
         return is_first
 
