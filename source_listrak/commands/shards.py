@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from source_listrak.config import ListrakConfig
 from source_listrak.source import Settings, SourceListrak
@@ -49,14 +48,14 @@ def estimate(config: ListrakConfig, settings: Settings) -> dict[int, int]:
     :raises AirbyteTracedException: the login failed, or a list could not be read
     """
     now, logger = settings.now(), logging.getLogger("airbyte")
-    windows = merge([Window.of(config.since(now), now, config.zone)])
+    spans = merge([Window.of(config.since(now), now, config.zone)])
     context, lists = SourceListrak(settings).connect(config, settings.read_policy, logger)
-    fetch = partial(context.fetch_report, TABLES["messages"])
-    tables = [table for table in TABLES.values() if table.report == "messages"]
+    messages = TABLES["messages"]
+    tables = [table for table in TABLES.values() if table.report == messages.name]
     counters = set[str]().union(*(table.counters for table in tables))
     found = {}
     for list_id in sorted(row["ListID"] for row in lists):
-        rows = [row for window in windows for row in fetch(list_id, window)]
+        rows = [row for span in spans for row in context.fetch_report(messages, list_id, span)]
         counted = (row.get(name, 0) for row in rows for name in counters)
         found[list_id] = len(rows) + sum(counted)
     return found

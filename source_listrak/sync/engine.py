@@ -73,7 +73,7 @@ class Engine:
     breaker: StopSwitch
     logger: logging.Logger
     state_interval: float
-    messages: queue.Queue[Any] = field(default_factory=output.make_queue)
+    messages: queue.Queue[Any] = field(default_factory=partial(queue.Queue, output.QUEUE_ITEMS))
     repository: cdk.InMemoryMessageRepository = field(default_factory=cdk.InMemoryMessageRepository)
 
     def emit_rate_limited(self, stream: str) -> None:

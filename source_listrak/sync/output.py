@@ -22,7 +22,8 @@ BATCH_RECORDS = 1000
 """Records of one batch, at most."""
 
 QUEUE_ITEMS = 40
-"""Batches and other messages that wait for the output, at most: about 10 MB of batches."""
+"""Batches and other messages that wait for the output, at most: about 10 MB of batches. There is
+one queue for all, since on two, a state could overtake the records that it counts."""
 
 _KEY = "batch"
 _LINE_END = orjson.Fragment(b"\n")
@@ -74,14 +75,6 @@ def batch_of(message: models.AirbyteMessage) -> RecordBatch | None:
     """Return the batch that a message carries, None for any other message."""
     batch = message.record.data.get(_KEY) if message.record else None
     return batch if isinstance(batch, RecordBatch) else None
-
-
-def make_queue() -> queue.Queue[Any]:
-    """Return the one queue of records, states and traces.
-
-    On two queues, a state could overtake the records that it counts.
-    """
-    return queue.Queue(QUEUE_ITEMS)
 
 
 def release(full: queue.Queue[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from typing import Any
 
@@ -20,7 +21,6 @@ from source_listrak.sync.output import (
     RecordBatch,
     as_batches,
     batch_of,
-    make_queue,
     rate_limited,
     release,
     state_message,
@@ -111,25 +111,8 @@ def test_other_messages_name_their_stream() -> None:
     assert (status["status"], status["reasons"]) == ("RUNNING", [{"type": "RATE_LIMITED"}])
 
 
-def test_the_queue_keeps_the_order_of_each_thread() -> None:
-    made = make_queue()
-    threads = [
-        threading.Thread(target=lambda n=n: [made.put((n, i)) for i in range(500)])
-        for n in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    seen: dict[int, list[int]] = {n: [] for n in range(4)}
-    for _ in range(2000):
-        number, item = made.get(timeout=10)
-        seen[number].append(item)
-    for thread in threads:
-        thread.join(10)
-    assert all(items == list(range(500)) for items in seen.values())
-
-
 def test_a_full_queue_lets_workers_wait_until_it_is_read_or_released() -> None:
-    made = make_queue()
+    made = queue.Queue[object](QUEUE_ITEMS)
     for number in range(QUEUE_ITEMS):
         made.put(number)
     waiting = [threading.Thread(target=made.put, args=("late",)) for _ in range(3)]
