@@ -17,7 +17,6 @@ from source_listrak.soap.xml import all_text, local_name, parse
 
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _XML_SPACE = " \t\r\n"
-_NET_EMPTY_DATE = "0001-01-01T00:00:00"
 
 Row = dict[str, Any]
 _Elements = list[etree._Element]
@@ -238,7 +237,7 @@ def _exception_text(exception: etree._Element, *, has_rows: bool) -> str:
     """
     silent = {"SoapMethod", "DateTime"} if has_rows else {"SoapMethod"}
     parts = [all_text(child) for child in exception if local_name(child) not in silent]
-    if {*parts, *_own_texts(exception)} <= {"", _NET_EMPTY_DATE}:
+    if {*parts, *_own_texts(exception)} <= {"", "0001-01-01T00:00:00"}:  # .NET's empty date
         return ""
     described = " ".join(map(all_text, exception.iter("{*}Description"))).strip()
     return described or all_text(exception)

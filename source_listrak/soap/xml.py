@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -25,14 +26,14 @@ MAX_MARKUP = 2**21
 must be repaired, which bound the time. 50,000 messages have as many tags; a page of 2,500 events
 has 50,000."""
 
-_HUGE = 10_000_000
-"""Bytes, libxml2's own limit of one text; only larger responses need `huge_tree`."""
 _LARGE = 2**18
 """Bytes of a response above which a whole tree takes too much memory."""
+_SMALL = 2**15
+"""Bytes of a response up to which each thread may have a tree."""
 
-_READING = threading.Lock()
-"""Held while elements are read: threads that do so concurrently contend for the GIL, which costs
-as much CPU time again."""
+_READING = threading.RLock()
+"""Held while elements are read, because threads that do so concurrently contend for the GIL. For
+larger responses, held while they are parsed, too, so that only one of their trees exists."""
 
 
 def parse(
@@ -164,18 +165,18 @@ def _tree(data: bytes, name: str, take: _Take[T]) -> tuple[etree._Element, T] | 
         "remove_comments": True,
         "remove_pis": True,
         "collect_ids": False,
-        "huge_tree": len(data) > _HUGE,
+        "huge_tree": len(data) > 10_000_000,  # libxml2's own limit of one text
     }
     try:
-        if len(data) > _LARGE:
-            events = etree.iterparse(BytesIO(data), events=("end",), tag=f"{{*}}{name}", **options)
-            with _READING:
+        with nullcontext() if len(data) <= _SMALL else _READING:
+            if len(data) > _LARGE:
+                events = etree.iterparse(BytesIO(data), tag=f"{{*}}{name}", **options)
                 taken = take(element for _, element in events)
-            root = events.root
-        else:  # in one step, for which the parser releases the GIL
-            root = etree.fromstring(data, etree.XMLParser(**options))
-            with _READING:
-                taken = take(list(root.iter(f"{{*}}{name}")))
+                root = events.root
+            else:  # in one step, for which the parser releases the GIL
+                root = etree.fromstring(data, etree.XMLParser(**options))
+                with _READING:
+                    taken = take(list(root.iter(f"{{*}}{name}")))
     except (etree.LxmlError, ValueError) as error:
         if getattr(error, "code", None) == etree.ErrorTypes.ERR_NO_MEMORY:
             raise MemoryError from None
