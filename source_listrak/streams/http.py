@@ -157,6 +157,7 @@ class Context:
         table, key, wrong = stream.table, stream.key, page.wrong_values
         if table.cursor not in (None, table.id_column):
             self.watch.see(table.name, page.rows, table.cursor)
+        # A row with all columns has its key.
         keyless = sum([not row.keys() >= key for row in page.rows if len(row) < stream.width])
         if keyless or wrong or page.invalid_characters:
             warn = partial(self.count_and_warn, stream.name, counts)
