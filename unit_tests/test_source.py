@@ -389,7 +389,7 @@ def test_a_check_tries_no_further_list_after_its_deadline() -> None:
 
 
 def test_the_request_layer_of_a_table_is_made_once() -> None:
-    """The constructor of the CDK's class costs as much CPU time as a small page."""
+    """A reader of all columns and an instance of the CDK's class for each report add up."""
     config = ListrakConfig.parse({"username": "me", "password": "x"})
     source = SourceListrak(Service([1]).settings())
     context, _ = source.connect(config, READ_POLICY, logging.getLogger("test_source"))

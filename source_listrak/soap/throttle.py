@@ -134,8 +134,7 @@ class Throttle:
 
     def speed_up(self) -> None:
         """Count a success: one round of successes raises the limit by one."""
-        # At the maximum, as nearly always, no thread is woken: one that only waits again costs as
-        # much CPU time as a small page.
+        # At the maximum, as nearly always, no thread is woken: it would only wait again.
         if self.limit < self._workers:
             with self._changed:
                 self.limit = min(float(self._workers), self.limit + 1 / self.limit)

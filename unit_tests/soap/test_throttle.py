@@ -103,7 +103,7 @@ def test_a_round_of_successes_allows_one_more_request_in_flight() -> None:
 
 
 def test_a_success_wakes_no_thread_when_all_requests_are_in_flight() -> None:
-    """A thread that wakes up only to wait again costs as much CPU time as a small page."""
+    """It would only wait again, and each wake-up costs CPU time."""
     looks, waits, wakes = [0], threading.Event(), threading.Event()
 
     class CountingClock(Clock):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from hypothesis import given, settings
@@ -341,3 +343,21 @@ def test_no_error_contains_anything_of_the_response() -> None:
 
 def test_an_envelope_in_any_namespace_is_read() -> None:
     assert parse(f'<Envelope {XSI} xmlns="{SOAP_11}"/>'.encode())[1] == 0
+
+
+def test_one_thread_at_a_time_parses_a_large_response() -> None:
+    """The trees of many would not fit into memory; small ones may be parsed at once."""
+    reads, goes_on = threading.Event(), threading.Event()
+
+    def take(_: Iterable[etree._Element]) -> None:
+        reads.set()
+        assert goes_on.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(xml.parse, f"<Envelope>{' ' * 40_000}</Envelope>".encode(), None, "row", take)
+        assert reads.wait(10)
+        assert _error(b"<small")[0] is faults.MALFORMED
+        large = pool.submit(_error, b"<large>" + b" " * 40_000)
+        assert not wait([large], timeout=0.2).done
+        goes_on.set()
+        assert large.result(10)[0] is faults.MALFORMED
